@@ -1,0 +1,102 @@
+# mainstay.ops: `make demo` shows it, `make test` tests it; the other targets are parts of these two. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+# The work folder lies outside the checkout: inside it ansible-test sees no files and passes without having tested any.
+W ?= $(or $(MAINSTAY_WORK),$(HOME)/.cache/mainstay/work-$(shell printf %s "$(CURDIR)" | sha256sum | cut -c1-8))
+VENV := $(W)/venv
+TREE := $(W)/tree/ansible_collections
+OPS := $(TREE)/mainstay/ops
+STAMP := $(W)/setup-$(shell cat requirements/dev.txt requirements.txt .ci/setup | sha256sum | cut -c1-12)
+
+export PATH := $(VENV)/bin:$(PATH)
+export ANSIBLE_HOME := $(W)/ansible-home
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
+step = @printf '\n== %s\n' "$(1)"
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the database, recover it, report
+	$(call step,the demo: report in artifacts/demo)
+	python tests/demo/demo.py
+
+test: lint sanity unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
+	@printf '\nAll tests passed.\n'
+
+test-all: test molecule-debian12 ## the tests, and the whole stack on Debian 12
+
+setup: $(STAMP) ## Python tools in a virtual environment under ~/.cache/mainstay
+$(STAMP):
+	$(call step,set-up: the Python tools (about 90 s the first time))
+	.ci/setup "$(PYTHON)" "$(W)" "$(CURDIR)"
+	@rm -f $(W)/setup-* && touch $@
+
+setup-lab: setup ## what the lab needs of this machine (podman and others, by apt)
+	$(call step,set-up: system packages for the lab)
+	.ci/system-packages lab
+
+setup-test: setup ## the servers that the integration tests start
+	$(call step,set-up: system packages for the tests)
+	.ci/system-packages test
+
+lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, build and install of the collection
+	$(call step,lint)
+	git ls-files -z '*.yml' '*.yaml' ':!changelogs' | xargs -0 yamllint --strict
+	ansible-lint --offline
+	shellcheck .ci/run .ci/setup .ci/system-packages tests/demo/count-ssh
+	antsibull-changelog lint
+	rm -rf $(W)/dist $(W)/installed
+	ansible-galaxy collection build --output-path $(W)/dist
+	ansible-galaxy collection install --offline --collections-path $(W)/installed $(W)/dist/*.tar.gz
+
+tree: setup
+	@rm -rf $(OPS) && mkdir -p $(OPS)
+	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp -a --parents -t $(OPS)
+	@sp=$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible_collections; \
+	for c in amazon/aws ansible/posix community/crypto community/postgresql; do mkdir -p $(TREE)/$${c%/*}; ln -sfn $$sp/$$c $(TREE)/$$c; done
+
+sanity: tree ## ansible-test sanity, without ignores
+	$(call step,sanity)
+	cd $(OPS) && HOME=$(W)/home ansible-test sanity --color no --python $$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])') 2>&1 | tee $(W)/sanity.log
+	@if grep -q 'All targets skipped' $(W)/sanity.log; then echo 'sanity tested nothing'; exit 1; fi
+
+unit: setup ## unit tests and meta-tests
+	$(call step,unit tests)
+	pytest -q -p no:cacheprovider tests/unit
+
+integration: setup-test ## modules against real servers on loopback
+	$(call step,integration tests)
+	pytest -q -p no:cacheprovider tests/integration
+
+molecule: setup-lab ## roles and the whole stack on lab hosts; s=NAME runs one scenario
+	$(call step,Molecule)
+	for scenario in $(or $(s),$(SCENARIOS)); do printf '\n== molecule: %s\n' "$$scenario"; molecule test -s "$$scenario"; done
+
+molecule-debian12: setup-lab
+	MAINSTAY_LAB_IMAGE=debian12 molecule test -s full_stack
+
+bench: setup-lab ## measure site and the no-change run, into docs/benchmarks.md
+	python tests/bench/site.py
+
+lab: setup-lab ## make the hosts of inventories/lab
+	ansible-playbook -i inventories/lab playbooks/lab_up.yml
+
+lab-down: setup-lab ## remove them
+	ansible-playbook -i inventories/lab playbooks/lab_down.yml
+
+docs: setup ## check the modules' and roles' documentation
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+
+clean: ## remove the lab's hosts, the work folder and the artefacts; keep downloads and images
+	-if [ -x $(VENV)/bin/ansible-playbook ]; then \
+	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
+	rm -rf $(W) artifacts
+
+.PHONY: help demo test test-all setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench lab lab-down docs clean
