@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module that works on a catalogue of backups; their specifications are in ``module_utils/_catalog/spec.py``."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Which catalogue (plain fragment), and how backups are made, chosen and opened (``BACKUP``)."""
+
+    DOCUMENTATION = r"""
+options:
+  name:
+    description:
+      - Name of the catalogue, such as the name of the service whose backups it holds.
+      - Letters, digits, underscores, dots and hyphens.
+    type: str
+    required: true
+  store:
+    description: Where the backups are kept.
+    type: dict
+    required: true
+    suboptions:
+      type:
+        description:
+          - V(local) is a folder on the host where the module runs, V(s3) a bucket.
+        type: str
+        required: true
+        choices: [local, s3]
+      path:
+        description:
+          - Absolute path of the folder, for O(store.type=local). It is made with mode C(0700) if only its parent exists.
+        type: path
+      bucket:
+        description: Name of the bucket, for O(store.type=s3). It must exist.
+        type: str
+      prefix:
+        description: What all keys in the bucket start with, without a slash at the end.
+        type: str
+        default: ''
+      region:
+        description: The bucket's region. Without it boto3's own settings count, then V(us-east-1).
+        type: str
+      endpoint_url:
+        description: URL of a store other than Amazon's. With it the bucket is addressed in the path.
+        type: str
+      access_key:
+        description: Access key. Without it boto3's own chain of credentials is used (environment, profile, instance role).
+        type: str
+      secret_key:
+        description: Secret key that belongs to O(store.access_key).
+        type: str
+      session_token:
+        description: Session token of temporary credentials.
+        type: str
+      profile:
+        description: Name of a profile in the AWS configuration files of the user that the module runs as.
+        type: str
+      validate_certs:
+        description: Whether the TLS certificate of the store is checked.
+        type: bool
+        default: true
+      aws_ca_bundle:
+        description: Path, on the host where the module runs, of the CA certificates that the store's certificate is checked against.
+        type: path
+"""
+
+    BACKUP = r"""
+options:
+  backup_id:
+    description:
+      - Which backup is verified or restored.
+      - V(latest) is the newest good one, which means one whose manifest can be read and whose newest verification, if there is any, did not fail.
+      - V(latest_verified) is the newest one that was restored for trial with success.
+      - Anything else is the id of a backup, which is taken as it is.
+    type: str
+    default: latest
+  max_age:
+    description:
+      - For O(state=present), how old the newest good backup may be, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
+      - The age counts from the moment whose data the backup holds. V(0) always takes a new backup.
+      - A job that runs daily should ask for somewhat less than a day, since yesterday's backup is else just young enough now and then.
+    type: str
+    default: 24h
+  verify_level:
+    description:
+      - How far O(state=verified) goes.
+      - V(list) looks for every object and its size.
+      - V(checksum) reads every object and compares its SHA-256 as well. No private key is needed.
+      - V(content) decrypts, decompresses and parses everything in full.
+      - V(restore) restores into a throwaway server that is reached by a private socket only, checks what came out, and removes it.
+        Only this level marks a backup as verified.
+    type: str
+    default: restore
+    choices: [list, checksum, content, restore]
+  labels:
+    description: Words of your own that are kept in the manifest of a new backup.
+    type: dict
+    default: {}
+  compression:
+    description: How a new backup is compressed. Reading goes by the manifest.
+    type: dict
+    suboptions:
+      type:
+        description: V(zstd) needs the program of that name on the host.
+        type: str
+        default: zstd
+        choices: [zstd, none]
+      level:
+        description: Level from 1 (fast) to 22 (small).
+        type: int
+        default: 3
+      threads:
+        description: Threads that compress, V(0) for one per core.
+        type: int
+        default: 2
+  encryption:
+    description: How a new backup is encrypted, and with what an old one is opened.
+    type: dict
+    suboptions:
+      type:
+        description:
+          - V(age) needs the program of that name on the host.
+          - V(none) leaves backups in clear text and must be asked for.
+        type: str
+        default: age
+        choices: [age, none]
+      recipients:
+        description:
+          - Public keys, each of whose owners can open the backup on their own. One of them should be a break-glass key that is kept elsewhere.
+          - Required for a new backup with O(encryption.type=age).
+        type: list
+        elements: str
+        default: []
+      identity:
+        description:
+          - Private key that opens backups, as text. It is handed to C(age) through an anonymous memory file and never written to a disk.
+          - Needed to verify the content of an encrypted backup and to restore it, never to make one.
+        type: str
+      identity_file:
+        description: Path of a file on the host that holds the private key. Mutually exclusive with O(encryption.identity).
+        type: path
+"""

@@ -1,0 +1,318 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue of one name: which backups a store holds, which of them is meant, how a new one comes in.
+
+Layout, below the store's own path or prefix::
+
+    <kind>/<name>/<id>/<data objects>       for example postgres/ledger/20261122T174200Z-1a2b3c4d/ledger.dump.zst.age
+    <kind>/<name>/<id>/manifest.json        published last: without it there is no backup
+    <kind>/<name>/<id>/verify/<time>.json   one for each verification, beside the manifest, which never changes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import re
+import secrets
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manifest as manifests
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import NO_MATCH, Identity, reading_filters, require_programs
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord, UnreadableManifest
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import Store, read_small
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+
+ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+LEVELS = ("list", "checksum", "content", "restore")
+T = t.TypeVar("T")
+
+
+class BackupNotFound(MainstayError):
+    """The catalogue holds no backup like the one that was asked for."""
+
+
+def new_id(moment: datetime.datetime) -> str:
+    """Return a new id: the time in UTC, then 8 random hexadecimal digits. Ids sort by time."""
+    return f"{moment.astimezone(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What one verification of a backup found.
+
+    Args:
+        at: when it ended.
+        level: one of :data:`LEVELS`.
+        status: ``successful`` or ``failed``; failed means that the backup is at fault, not the place where it was tried.
+        seconds: how long it took.
+        phases: seconds by the name of the phase.
+        cause: why it failed; empty if it did not.
+        details: what was seen, in the kind's words.
+    """
+
+    at: datetime.datetime
+    level: str
+    status: str
+    seconds: float
+    phases: dict[str, float]
+    cause: str = ""
+    details: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def plain(self) -> dict[str, t.Any]:
+        """Return it as stored and as returned by modules."""
+        return {**dataclasses.asdict(self), "at": manifests.to_text(self.at)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Backup:
+    """A backup that exists: it has a manifest, though perhaps one that cannot be read (then ``manifest`` is None and ``problem`` says why)."""
+
+    id: str
+    manifest: Manifest | None
+    problem: str = ""
+    verifications: tuple[Verification, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether the manifest can be read and the newest verification, if any, did not fail."""
+        return self.manifest is not None and (not self.verifications or self.verifications[-1].status == "successful")
+
+    @property
+    def verified_at(self) -> datetime.datetime | None:
+        """When it was last restored for trial with success; None if never, or if a verification failed after that."""
+        if not self.good:
+            return None
+        return next((item.at for item in reversed(self.verifications) if item.level == "restore" and item.status == "successful"), None)
+
+    def require_manifest(self) -> Manifest:
+        """Return the manifest.
+
+        Raises:
+            UnreadableManifest: it cannot be read.
+        """
+        if self.manifest is None:
+            raise UnreadableManifest(f"use backup {self.id}", self.problem)
+        return self.manifest
+
+
+class Draft:
+    """A backup that is being written. Made by :meth:`Catalogue.draft`."""
+
+    def __init__(self, store: Store, base: str, backup_id: str) -> None:
+        """Use :meth:`Catalogue.draft`."""
+        self.id = backup_id
+        self.records: list[ObjectRecord] = []
+        self.published = False
+        self._store, self._base = store, base
+
+    def add(
+        self, name: str, source: Command | pipeline.Readable, filters: t.Sequence[Command], expected_bytes: int, minimum_bytes: int = 1
+    ) -> ObjectRecord:
+        """Stream a source into an object of the backup; see :func:`.pipeline.write_object`."""
+        written = pipeline.write_object(self._store, f"{self._base}/{name}", source, filters, expected_bytes, minimum_bytes)
+        record = ObjectRecord(name, written.bytes, written.sha256, written.plain_bytes)
+        self.records.append(record)
+        return record
+
+    def publish(self, manifest: Manifest) -> Backup:
+        """Check that every object is in the store with its size, then write the manifest: from here on there is a backup.
+
+        Raises:
+            MainstayError: an object is missing or has another size, or the store failed.
+        """
+        stored = {item.key: item.bytes for item in self._store.list(f"{self._base}/")}
+        for record in manifest.objects:
+            if stored.get(f"{self._base}/{record.name}") != record.bytes:
+                raise MainstayError(
+                    f"publish backup {self.id}",
+                    f"{record.name} has {stored.get(f'{self._base}/{record.name}', 'no')} bytes in {self._store.describe()} instead of {record.bytes}",
+                )
+        self._store.put_new(f"{self._base}/{manifests.NAME}", manifest.dump())
+        self.published = True
+        return Backup(self.id, manifest)
+
+    def discard(self) -> None:
+        """Remove what was written: the manifest first, so that at no moment there is one without its objects."""
+        self._store.delete(f"{self._base}/{manifests.NAME}")
+        for item in self._store.list(f"{self._base}/"):
+            self._store.delete(item.key)
+
+
+class Catalogue:
+    """The backups of one kind under one name in one store."""
+
+    def __init__(self, store: Store, kind: str, name: str) -> None:
+        """Look at a store.
+
+        Raises:
+            InvalidInput: the name holds something else than letters, digits, ``_``, ``.`` and ``-``.
+        """
+        if not NAME_PATTERN.fullmatch(name):
+            raise InvalidInput(f"use the catalogue name {name!r}", "it may hold letters, digits, underscores, dots and hyphens, and starts with no dot")
+        self.store, self.kind, self.name = store, kind, name
+        self._base = f"{kind}/{name}"
+
+    def location(self, backup_id: str) -> str:
+        """Return where a backup's objects are, for results: the store and the folder."""
+        return f"{self.store.describe()} : {self._base}/{backup_id}/"
+
+    def _listing(self) -> dict[str, list[str]]:
+        """Return the keys of each id, ids sorted by time."""
+        found: dict[str, list[str]] = {}
+        start = len(self._base) + 1
+        for item in self.store.list(f"{self._base}/"):
+            backup_id, separator, rest = item.key[start:].partition("/")
+            if separator and ID_PATTERN.fullmatch(backup_id):
+                found.setdefault(backup_id, []).append(rest)
+        return dict(sorted(found.items()))
+
+    def _load(self, backup_id: str, names: t.Sequence[str]) -> Backup:
+        key = f"{self._base}/{backup_id}/{manifests.NAME}"
+        verifications = tuple(self._verification(backup_id, name) for name in sorted(names) if name.startswith("verify/"))
+        try:
+            manifest = manifests.load(read_small(self.store, key), key)
+        except UnreadableManifest as error:
+            return Backup(backup_id, None, str(error), verifications)
+        return Backup(backup_id, manifest, "", verifications)
+
+    def _verification(self, backup_id: str, name: str) -> Verification:
+        key = f"{self._base}/{backup_id}/{name}"
+        try:
+            plain = json.loads(read_small(self.store, key))
+            return Verification(**{**{field.name: plain[field.name] for field in dataclasses.fields(Verification)}, "at": manifests.from_text(plain["at"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise MainstayError(f"read {key} from {self.store.describe()}", f"it is no result of a verification ({error})", "move it away") from error
+
+    def _newest_first(self) -> t.Iterator[Backup]:
+        for backup_id, names in reversed(self._listing().items()):
+            if manifests.NAME in names:
+                yield self._load(backup_id, names)
+
+    def backups(self) -> list[Backup]:
+        """Return every backup, oldest first; those with an unreadable manifest too."""
+        return list(self._newest_first())[::-1]
+
+    def incomplete(self) -> list[str]:
+        """Return the ids that have objects but no manifest: in progress, or left by a run that was killed. They are no backups."""
+        return [backup_id for backup_id, names in self._listing().items() if manifests.NAME not in names]
+
+    def newest_good(self) -> Backup | None:
+        """Return the newest good backup, or None."""
+        return next((backup for backup in self._newest_first() if backup.good), None)
+
+    def choose(self, selector: str) -> Backup:
+        """Return the backup that is meant.
+
+        Args:
+            selector: ``latest`` (the newest good one), ``latest_verified`` (the newest that was restored for trial), or an id, which is taken as it is.
+
+        Raises:
+            InvalidInput: it is neither a word nor an id.
+            BackupNotFound: there is none.
+        """
+        doing = f"find backup {selector} of {self.kind} {self.name} in {self.store.describe()}"
+        if selector not in ("latest", "latest_verified"):
+            if not ID_PATTERN.fullmatch(selector):
+                raise InvalidInput(doing, "it is neither latest, latest_verified nor an id like 20261122T174200Z-1a2b3c4d")
+            names = self._listing().get(selector, [])
+            if manifests.NAME not in names:
+                raise BackupNotFound(doing, "it is incomplete: it has no manifest" if names else "there is no such backup")
+            return self._load(selector, names)
+        seen = 0
+        for backup in self._newest_first():
+            seen += 1
+            if backup.good if selector == "latest" else backup.verified_at:
+                return backup
+        raise BackupNotFound(doing, f"none of the {seen} backups there is {'good' if selector == 'latest' else 'verified by a restore'}")
+
+    @contextlib.contextmanager
+    def draft(self, backup_id: str) -> t.Iterator[Draft]:
+        """Begin a backup. Unless :meth:`Draft.publish` was reached, everything written is removed at the end.
+
+        When the store is out of reach by then, objects without a manifest stay behind: they count as nothing and :meth:`incomplete` names them.
+        """
+        draft = Draft(self.store, f"{self._base}/{backup_id}", backup_id)
+        try:
+            yield draft
+        finally:
+            if not draft.published:
+                with contextlib.suppress(MainstayError):
+                    draft.discard()
+
+    def read(self, backup: Backup, name: str, identity: Identity, consumer: Command | t.Callable[[t.BinaryIO], T]) -> T | None:
+        """Open an object of a backup: check its hash, decrypt, decompress, hand it to a consumer; see :func:`.pipeline.read_object`.
+
+        Raises:
+            InvalidInput: the private key is missing or fits none of the recipients.
+            DamagedObject: the object is not what the manifest says.
+            PipelineError: a filter or the consuming program failed.
+        """
+        manifest = backup.require_manifest()
+        record = manifest.record(name)
+        filters = reading_filters(manifest.compression, manifest.encryption, identity)
+        require_programs(filters)
+        try:
+            return pipeline.read_object(self.store, f"{self._base}/{backup.id}/{name}", (record.bytes, record.sha256), filters, consumer)
+        except pipeline.PipelineError as error:
+            if NO_MATCH in error.cause:
+                known = ", ".join(manifest.encryption.get("recipients", []))
+                raise InvalidInput(f"decrypt backup {backup.id}", "the private key fits none of its recipients", f"use the key of one of {known}") from error
+            raise
+
+    def check_listed(self, backup: Backup) -> None:
+        """Check that every object is there with its size.
+
+        Raises:
+            DamagedObject: one is missing or has another size.
+        """
+        stored = {item.key: item.bytes for item in self.store.list(f"{self._base}/{backup.id}/")}
+        for record in backup.require_manifest().objects:
+            found = stored.get(f"{self._base}/{backup.id}/{record.name}")
+            if found != record.bytes:
+                cause = "it is missing" if found is None else f"it has {found} bytes, its manifest says {record.bytes}"
+                raise pipeline.DamagedObject(f"find {record.name} of backup {backup.id} in {self.store.describe()}", cause, "use another backup")
+
+    def check_hashes(self, backup: Backup) -> None:
+        """Read every object in full and compare its SHA-256.
+
+        Raises:
+            DamagedObject: one differs.
+        """
+        for record in backup.require_manifest().objects:
+            pipeline.hash_object(self.store, f"{self._base}/{backup.id}/{record.name}", (record.bytes, record.sha256))
+
+    def record_verification(self, backup: Backup, result: Verification) -> Backup:
+        """Store the result of a verification beside the manifest; return the backup with it."""
+        now = datetime.datetime.now(datetime.timezone.utc)
+        key = f"{self._base}/{backup.id}/verify/{now:%Y%m%dT%H%M%S.%f}Z.json"
+        self.store.put_new(key, json.dumps(result.plain(), indent=2).encode() + b"\n")
+        return dataclasses.replace(backup, verifications=(*backup.verifications, result))
+
+    def summary(self, backup: Backup) -> dict[str, t.Any]:
+        """Return a backup as modules return it: the manifest in plain values, its bytes, its place, and what was verified."""
+        manifest = backup.manifest
+        plain: dict[str, t.Any] = {} if manifest is None else json.loads(manifest.dump())
+        plain.pop("format", None)
+        for field in dataclasses.fields(Manifest):
+            plain.setdefault(field.name, None)
+        return {
+            **plain,
+            "id": backup.id,
+            "kind": self.kind,
+            "name": self.name,
+            "location": self.location(backup.id),
+            "good": backup.good,
+            "problem": backup.problem,
+            "bytes_stored": 0 if manifest is None else manifest.bytes_stored,
+            "bytes_plain": 0 if manifest is None else manifest.bytes_plain,
+            "verified": backup.verified_at is not None,
+            "verified_at": None if backup.verified_at is None else manifests.to_text(backup.verified_at),
+            "verifications": [item.plain() for item in backup.verifications],
+        }
