@@ -207,6 +207,8 @@ def _outcome(wanted: Wanted, unit: Unit) -> Outcome:
     if wanted.enabled is False and (unit.file_state in _DISABLEABLE or "unmask" in verbs):
         verbs.append("disable")
     verb = _state_verb(wanted, unit)
+    if verb in ("start", "restart") and unit.active == "failed":
+        verbs.append("reset-failed")  # else a unit that failed often is refused, whatever was repaired since
     if verb:
         verbs.append(verb)
     if wanted.masked and not unit.is_masked:
@@ -221,6 +223,8 @@ def _blocker(wanted: Wanted, unit: Unit, steps: t.Sequence[Step]) -> str:
     """Why the steps for a unit cannot succeed, empty if they can."""
     verbs = {step.verb for step in steps}
     starts = verbs & {"start", "restart", "reload", "reload-or-restart", "enable"}
+    if "mask" in verbs and unit.file.startswith("/etc/systemd/system/"):
+        return f"{unit.name} cannot be masked: {unit.file} is in the way; remove that file first"
     if starts and not unit.exists:
         return f"{unit.name} does not exist: install its package or write its unit file first"
     if starts and unit.is_masked and "unmask" not in verbs:
@@ -257,8 +261,14 @@ def describe(outcome: Outcome) -> dict[str, t.Any]:
     return {"name": outcome.before.name, "active": outcome.active, "enabled": outcome.enabled, "masked": outcome.masked, "changed": bool(outcome.steps)}
 
 
-def diff_of(outcome: Outcome) -> dict[str, str]:
-    """Before and after of one unit."""
+def diff_of(plan: Plan) -> list[dict[str, str]]:
+    """Before and after of each unit that something is done to."""
+    reloaded = {"before_header": "systemd", "after_header": "systemd", "before": "unit files older than on disk\n", "after": "unit files as on disk\n"}
+    first = [reloaded] if any(step.verb == "daemon-reload" for step in plan.steps) else []
+    return first + [_unit_diff(outcome) for outcome in plan.outcomes if outcome.steps]
+
+
+def _unit_diff(outcome: Outcome) -> dict[str, str]:
     unit, verbs = outcome.before, {step.verb for step in outcome.steps}
     again = next((f" ({verb.replace('-', ' ')})" for verb in ("restart", "reload-or-restart", "reload") if verb in verbs), "")
     before = _lines(unit.is_active, unit.is_enabled, unit.is_masked, "")

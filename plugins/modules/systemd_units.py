@@ -98,7 +98,7 @@ units:
       type: bool
   sample: [{name: nginx.service, active: true, enabled: true, masked: false, changed: true}]
 diff:
-  description: Before and after for each unit that something is done to.
+  description: Before and after for each unit that something is done to, preceded by the reload of systemd's unit files if there is one.
   returned: success
   type: list
   elements: dict
@@ -144,7 +144,7 @@ def main() -> None:
         changed=bool(plan.steps),
         actions=[str(step) for step in plan.steps],
         units=[describe(outcome) for outcome in plan.outcomes],
-        diff=[diff_of(outcome) for outcome in plan.outcomes if outcome.steps],
+        diff=diff_of(plan),
     )
 
 
