@@ -1,0 +1,228 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restore by replication: a throwaway server loads the snapshot, the live one replicates from it and is made a master again.
+
+The live server's files are never touched: it replaces its data in one step (``repl-diskless-load swapdb``), rewrites its AOF and serves its
+replicas as after any synchronisation. Until the swap it serves the old data; writes are refused from ``REPLICAOF`` to the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, is_local
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import parse_magic, rdb_version, unreadable_because
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import Listen, Throwaway, find_program, free_port, private_folder, throwaway
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import check_memory, loaded_keys, stage
+
+CONTACT_SECONDS = 30.0
+"""Time for the live server to call the throwaway one; Redis tries once a second."""
+POLL_SECONDS = 0.05
+LOOPBACK = "127.0.0.1"
+_TLS_SETTINGS = ("tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir")
+_SETTINGS = ("masteruser", "masterauth", "repl-diskless-load", "databases", "save", "appendonly")
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The live server as it is before the restore.
+
+    ``settings`` holds a password; it never shows.
+    """
+
+    address: str
+    local: bool
+    facts: ServerFacts
+    settings: t.Mapping[str, str] = dataclasses.field(repr=False)
+    tls: t.Mapping[str, str] = dataclasses.field(repr=False)
+    watched: bool
+
+
+def look_at(login: Login) -> Target:
+    """Read what a restore must know of its target; nothing is changed.
+
+    Raises:
+        Refused: the user may not read the configuration.
+        MainstayError: the server could not be reached.
+    """
+    with Server(login) as server:
+        facts = read_facts(server)
+        settings = server.config(*_SETTINGS)
+        tls = server.config(*_TLS_SETTINGS) if server.config("tls-replication").get("tls-replication") == "yes" else {}
+        try:
+            watched = any(name.startswith("sentinel-") for name in server.client_names())
+        except Refused:
+            watched = False
+    return Target(login.address, is_local(login), facts, settings, tls, watched)
+
+
+def check_target(target: Target, manifest: Manifest, force: bool) -> None:
+    """Refuse what cannot or must not be restored.
+
+    Raises:
+        InvalidInput: with the reason.
+    """
+    doing = f"restore backup {manifest.id} into Redis at {target.address}"
+    facts = target.facts
+    if not target.local:
+        raise InvalidInput(doing, "the server is on another host, and the throwaway server speaks to it over loopback only", "run the task on the host of Redis")
+    if facts.mode == "cluster":
+        raise InvalidInput(doing, "it is a node of a cluster, which cannot replicate from a server outside it")
+    if facts.role != "master":
+        next_step = f"restore into its master {facts.master}" + (", which Sentinel names" if target.watched else "")
+        raise InvalidInput(doing, "it is a replica, whose data its master would replace again", next_step)
+    if facts.loading:
+        raise InvalidInput(doing, "it is still loading its data", "try again later")
+    if reason := unreadable_because(parse_magic(manifest.source["rdb_magic"].encode()), facts.product, facts.version):
+        raise InvalidInput(doing, reason, "restore into a server of that version or a later one")
+    if {"masterauth", "masteruser"} - set(target.settings):
+        raise InvalidInput(doing, "its settings masteruser and masterauth cannot be read", "allow the user CONFIG")
+    databases = [int(name[2:]) for name in manifest.contents.get("keys", {})]
+    if databases and max(databases) >= int(target.settings.get("databases", 16)):
+        raise InvalidInput(doing, f"the backup has database {max(databases)}, the server has {target.settings.get('databases')}", "raise the setting databases")
+    if facts.key_count and not force:
+        raise InvalidInput(doing, f"it holds {facts.key_count} keys, which would be replaced", "set force=true if they may go")
+
+
+def check_program(facts: ServerFacts, loaded: ServerFacts, manifest: Manifest) -> None:
+    """Refuse a throwaway server whose own format the target cannot read; the target gets the data in that one's format.
+
+    Raises:
+        InvalidInput: with the reason.
+    """
+    magic = f"VALKEY{newest:03d}" if (newest := rdb_version(loaded.product, loaded.version)) >= 80 else f"REDIS{newest:04d}"
+    if reason := unreadable_because(parse_magic(magic.encode()), facts.product, facts.version):
+        raise InvalidInput(f"restore backup {manifest.id}", f"{loaded.name} of this host sends a newer format: {reason}", f"install {facts.name} on this host")
+
+
+def restore(
+    login: Login, target: Target, catalogue: Catalogue, backup: Backup, identity: Identity, work_dir: str, wait_timeout: float, phases: dict[str, float]
+) -> dict[str, int]:
+    """Replace the data of the live server by that of a backup. Call :func:`check_target` first.
+
+    Args:
+        login: the live server.
+        target: as :func:`look_at` saw it.
+        catalogue: holds the backup.
+        backup: what is restored.
+        identity: the private key.
+        work_dir: folder below which the private folder is made.
+        wait_timeout: seconds that loading, and then replicating, may take.
+        phases: filled with seconds: ``fetch``, ``load``, ``replicate``, ``persist``.
+
+    Returns:
+        The keys per database that the live server has now.
+
+    Raises:
+        MainstayError: it failed; the live server is a master with its settings as before, and the message says which data it has.
+    """
+    manifest = backup.require_manifest()
+    products = ("valkey-server", "redis-server") if target.facts.product == "valkey" else ("redis-server", "valkey-server")
+    program = find_program(products)
+    check_memory(manifest, copies=2)
+    with private_folder(work_dir) as folder:
+        with timed(phases, "fetch"):
+            stage(catalogue, backup, identity, folder)
+        with throwaway(program, folder, Listen(free_port(), target.tls)) as source:
+            with timed(phases, "load"):
+                loaded = source.wait_loaded(wait_timeout)
+                check_program(target.facts, loaded, manifest)
+            with timed(phases, "replicate"), Server(login, timeout=max(60.0, wait_timeout)) as server:
+                keys = _replicate(server, target, source, wait_timeout)
+    with timed(phases, "persist"), Server(login) as server:
+        _persist(server, target, wait_timeout)
+    return keys
+
+
+def _replicate(server: Server, target: Target, source: Throwaway, timeout: float) -> dict[str, int]:
+    """Make the live server a replica until it is level, and a master again whatever happens."""
+    assert source.listen is not None
+    doing = f"restore into Redis at {target.address}"
+    with _temporary(server, target, {"masteruser": "", "masterauth": source.password, "repl-diskless-load": "swapdb"}):
+        try:
+            server.command("REPLICAOF", LOOPBACK, source.listen.port, doing="begin to replicate from the throwaway server")
+            keys = _wait_level(server, source, doing, timeout)
+        finally:
+            _promote(server, timeout)
+    facts = read_facts(server)
+    if facts.role != "master":
+        raise MainstayError(doing, f"it is a {facts.role} of {facts.master} after the restore", "see whether Sentinel has moved the master meanwhile")
+    return keys
+
+
+def _promote(server: Server, timeout: float) -> None:
+    """Make the live server a master again; it does not listen to that while it is loading."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            server.command("REPLICAOF", "NO", "ONE", doing="make it a master again")
+            return
+        except Refused as error:
+            if not error.cause.startswith("LOADING") or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _temporary(server: Server, target: Target, settings: t.Mapping[str, str]) -> t.Iterator[None]:
+    """Change settings of the running server and put them back; nothing is written to its configuration file."""
+    changed = {name: value for name, value in settings.items() if name in target.settings and target.settings[name] != value}
+    try:
+        for name, value in changed.items():
+            server.set_config(name, value)
+        yield
+    finally:
+        for name in changed:
+            server.set_config(name, target.settings[name])
+
+
+def _wait_level(server: Server, source: Throwaway, doing: str, timeout: float) -> dict[str, int]:
+    """Wait until the live server has everything the throwaway one has; return its keys per database."""
+    started = time.monotonic()
+    while True:
+        if not source.running:
+            raise MainstayError(doing, f"the throwaway server ended: {source.last_words()}", "the server kept the data it had")
+        theirs, ours = read_facts(source.server), read_facts(server)
+        level = ours.link_status == "up" and not ours.sync_in_progress and ours.offset == theirs.offset and ours.replication_id == theirs.replication_id
+        if level and loaded_keys(ours) == loaded_keys(theirs):
+            return loaded_keys(ours)
+        waited = time.monotonic() - started
+        if waited > CONTACT_SECONDS and not theirs.replicas and not ours.sync_in_progress and ours.link_status != "up":
+            cause = f"it has not called the throwaway server within {CONTACT_SECONDS:g} seconds"
+            raise MainstayError(doing, cause, "look at its log; the server kept the data it had, and must be able to reach loopback on this host")
+        if waited > timeout:
+            state = f"link {ours.link_status}, offset {ours.offset} of {theirs.offset}"
+            raise MainstayError(doing, f"it has not become level after {timeout:g} seconds ({state})", "raise wait_timeout")
+        time.sleep(POLL_SECONDS)
+
+
+def _persist(server: Server, target: Target, timeout: float) -> None:
+    """Wait until the restored data is in the server's own files: the AOF it rewrites by itself, or the RDB if it keeps one."""
+    deadline = time.monotonic() + timeout
+    has_aof = target.settings.get("appendonly") == "yes"
+    if not has_aof and not target.settings.get("save"):
+        return
+    if not has_aof:
+        with contextlib.suppress(Refused):  # one is running already: then that one counts
+            server.command("BGSAVE", "SCHEDULE", doing="save the restored data")
+    waiting = ("aof_rewrite_in_progress", "aof_rewrite_scheduled") if has_aof else ("rdb_bgsave_in_progress",)
+    status = "aof_last_bgrewrite_status" if has_aof else "rdb_last_bgsave_status"
+    while True:
+        info = server.info()
+        if all(info.get(name, "0") == "0" for name in waiting):
+            if info.get(status) != "ok":
+                raise MainstayError(f"save the restored data of Redis at {target.address}", "the server could not write its files", "look at its log")
+            return
+        if time.monotonic() > deadline:
+            raise MainstayError(f"save the restored data of Redis at {target.address}", f"it has not ended after {timeout:g} seconds")
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,286 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a snapshot is read from, how, and whether the server can afford it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, is_local
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import RdbObserver
+
+METHODS = ("auto", "psync", "bgsave")
+LEAST_FREE = 0.10
+"""Part of the server's memory that must be free for the pages that change while its child writes."""
+POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A server that the snapshot could be read from; ``problem`` says why not."""
+
+    login: Login
+    facts: ServerFacts | None
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourcePlan:
+    """The server and the way that were chosen, and what the user should know about it."""
+
+    login: Login
+    facts: ServerFacts
+    method: str
+    warnings: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The source in words, for ``actions``."""
+        return f"{self.facts.name} at {self.login.address} ({self.facts.role}) by {self.method}"
+
+
+@dataclasses.dataclass(frozen=True)
+class HostMemory:
+    """Memory of the host that a server runs on: bytes available, and ``vm.overcommit_memory``."""
+
+    available: int
+    overcommit: int
+
+
+def replica_problem(facts: ServerFacts, max_lag: float, lag: float, replication_id: str = "") -> str:
+    """Say why a replica is no source for a snapshot; empty if it is one.
+
+    Args:
+        facts: of the replica.
+        max_lag: seconds.
+        lag: seconds that it is behind.
+        replication_id: of the master that it must follow; empty if unknown.
+    """
+    if facts.role != "replica":
+        return f"it is a {facts.role}, not a replica"
+    if facts.loading or facts.sync_in_progress:
+        return "it is still loading its data"
+    if facts.link_status != "up":
+        return f"its link to the master {facts.master} is {facts.link_status or 'unknown'}"
+    if replication_id and facts.replication_id != replication_id:
+        return "it follows another master"
+    if lag > max_lag:
+        return f"it is {lag:g} seconds behind, more than max_replica_lag ({max_lag:g})"
+    return ""
+
+
+def choose_source(given: Candidate, replicas: t.Sequence[Candidate], prefer_replica: bool) -> tuple[Candidate, tuple[str, ...]]:
+    """Choose between the server that was given and its replicas: the healthy replica that is ahead of the others, or the server itself.
+
+    Returns:
+        The server, and warnings.
+
+    Raises:
+        InvalidInput: the server given is a replica that is not fit.
+    """
+    if given.problem:
+        raise InvalidInput(f"take a snapshot of the replica {given.login.address}", given.problem, "name its master, or wait until it has caught up")
+    fit = [replica for replica in replicas if not replica.problem and replica.facts is not None]
+    if prefer_replica and fit:
+        return max(fit, key=lambda replica: replica.facts.offset if replica.facts else -1), ()
+    reasons = "; ".join(f"{replica.login.address}: {replica.problem}" for replica in replicas)
+    return given, (f"the snapshot is read from the master, as no replica was fit: {reasons}",) if prefer_replica and reasons else ()
+
+
+def choose_method(requested: str, psync_known: bool, local: bool) -> str:
+    """Choose how the snapshot is read.
+
+    Args:
+        requested: one of :data:`METHODS`.
+        psync_known: whether the server has the command ``PSYNC`` (managed ones take it away).
+        local: whether the server runs on this host.
+
+    Raises:
+        InvalidInput: the method cannot work there.
+    """
+    if requested == "psync" or (requested == "auto" and psync_known):
+        if not psync_known:
+            raise InvalidInput("read a snapshot by psync", "the server does not have the command PSYNC", "use method=bgsave on the host of the server")
+        return "psync"
+    if not local:
+        cause = "bgsave writes a file on the server's host, and that is another one"
+        raise InvalidInput("read a snapshot by bgsave", cause, "run the task on the host of the server" if requested == "bgsave" else "allow PSYNC there")
+    return "bgsave"
+
+
+def fork_findings(facts: ServerFacts, host: HostMemory | None, method: str) -> tuple[str, tuple[str, ...]]:
+    """Judge whether a server can fork for a snapshot.
+
+    Args:
+        facts: of the server.
+        host: memory of its host, if it is this one.
+        method: ``psync`` or ``bgsave``.
+
+    Returns:
+        Why it must not be tried (empty if it may), and warnings.
+    """
+    if facts.loading:
+        return "it is still loading its data", ()
+    if facts.child_running and method == "bgsave":
+        return "a background save or AOF rewrite is running already", ()
+    warnings = ["a background save or AOF rewrite is running already; the snapshot waits for its end"] if facts.child_running else []
+    if host is not None:
+        if host.available < facts.resident_memory * LEAST_FREE:
+            free, used = host.available >> 20, facts.resident_memory >> 20
+            return f"its host has {free} MiB free, too little for the pages that change while it writes a snapshot of {used} MiB", ()
+        if host.overcommit != 1 and host.available < facts.resident_memory:
+            warnings.append(f"vm.overcommit_memory is {host.overcommit} and less memory is free than the server uses, so that its fork can fail; set it to 1")
+    elif facts.system_memory and facts.resident_memory > facts.system_memory // 2:
+        warnings.append("the server uses more than half of its host's memory; what is written while the snapshot runs takes memory in addition")
+    return "", tuple(warnings)
+
+
+def read_host_memory() -> HostMemory:
+    """Read the memory of this host from ``/proc``."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        available = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 0)
+    with open("/proc/sys/vm/overcommit_memory", encoding="ascii") as setting:
+        return HostMemory(available, int(setting.read()))
+
+
+def host_memory_of(login: Login, facts: ServerFacts) -> HostMemory | None:
+    """Return the memory of the server's host, if the server is a process of this one."""
+    if not is_local(login):
+        return None
+    try:
+        with open(f"/proc/{facts.process_id}/comm", encoding="ascii") as name:
+            if not name.read().startswith(("redis", "valkey")):
+                return None
+        return read_host_memory()
+    except (OSError, ValueError):
+        return None
+
+
+def plan_source(login: Login, method: str, prefer_replica: bool, max_replica_lag: float) -> SourcePlan:
+    """Look at the server, and at its replicas if one is preferred, and decide; nothing is changed.
+
+    Raises:
+        InvalidInput: what was asked for cannot work.
+        MainstayError: the server could not be reached, or cannot fork now.
+    """
+    with Server(login) as server:
+        facts = read_facts(server)
+    given = Candidate(login, facts, replica_problem(facts, max_replica_lag, facts.link_age) if facts.role == "replica" else "")
+    look = prefer_replica and facts.role == "master" and method != "bgsave"
+    replicas = [_look_at_replica(login.at(replica.host, replica.port), facts, max_replica_lag) for replica in facts.replicas] if look else []
+    chosen, warnings = choose_source(given, replicas, prefer_replica)
+    assert chosen.facts is not None
+    way = choose_method(method, _knows_psync(chosen.login), is_local(chosen.login))
+    problem, more = fork_findings(chosen.facts, host_memory_of(chosen.login, chosen.facts), way)
+    if problem:
+        raise MainstayError(f"take a snapshot of Redis at {chosen.login.address}", problem, "try again later")
+    if chosen.facts.mode == "cluster":
+        more = (*more, "the server is one shard of a cluster; snapshots of its shards are not of one instant")
+    return SourcePlan(chosen.login, chosen.facts, way, (*warnings, *more))
+
+
+def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candidate:
+    """Log in to a replica and wait, for at most ``max_lag`` seconds, until it has what its master had."""
+    started = time.monotonic()
+    try:
+        with Server(login) as server:
+            while True:
+                facts = read_facts(server)
+                lag = 0.0 if facts.offset >= master.offset else round(time.monotonic() - started, 1)
+                problem = replica_problem(facts, max_lag, lag, master.replication_id)
+                if not lag or problem:
+                    return Candidate(login, facts, problem)
+                time.sleep(POLL_SECONDS)
+    except MainstayError as error:
+        return Candidate(login, None, error.cause)
+
+
+def _knows_psync(login: Login) -> bool:
+    """Ask whether the server has ``PSYNC``; one that does not tell is believed to have it."""
+    with Server(login) as server:
+        try:
+            reply = server.command("COMMAND INFO", "psync")
+        except Refused:
+            return True
+    return bool(reply) and (reply.get("psync") if isinstance(reply, dict) else reply[0]) is not None
+
+
+class SavedFile:
+    """The file of a ``BGSAVE`` as something readable; checked to be one whole RDB file before its end is told."""
+
+    forked = True
+
+    def __init__(self, login: Login) -> None:
+        """Begin the save; the server has forked on return.
+
+        Raises:
+            Refused: the server may not or cannot save now.
+        """
+        self._doing = f"save Redis at {login.address} in the background"
+        self._server = Server(login)
+        self._file: t.BinaryIO | None = None
+        self.observer = RdbObserver()
+        try:
+            self._saves = self._server.info().get("rdb_saves", "")
+            self._server.command("BGSAVE", doing="start a background save")
+        except BaseException:
+            self.close()
+            raise
+
+    def wait_started(self, timeout: float) -> None:
+        """Wait until the save has ended, and open its file.
+
+        Raises:
+            MainstayError: it failed or did not end in time, or its file cannot be read.
+        """
+        deadline = time.monotonic() + timeout
+        while (info := self._server.info()).get("rdb_bgsave_in_progress") != "0":
+            if time.monotonic() > deadline:
+                raise MainstayError(self._doing, f"it has not ended after {timeout:g} seconds", "raise wait_timeout")
+            time.sleep(POLL_SECONDS)
+        if info.get("rdb_last_bgsave_status") != "ok" or (self._saves and info.get("rdb_saves") == self._saves):
+            raise MainstayError(self._doing, "the save failed", "look at the server's log")
+        settings = self._server.config("dir", "dbfilename")
+        if not {"dir", "dbfilename"} <= set(settings):
+            raise MainstayError(self._doing, "the server does not tell where it saves to", "use method=psync")
+        path = os.path.join(settings["dir"], settings["dbfilename"])
+        try:
+            self._file = open(path, "rb")
+        except OSError as error:
+            raise MainstayError(self._doing, f"{path}: {error.strerror}", "run the task as a user who may read it, on the host of the server") from error
+
+    def describe(self) -> dict[str, t.Any]:
+        """Return what the manifest says of the way that the bytes came."""
+        return {}
+
+    def __enter__(self) -> SavedFile:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and the connection."""
+        if self._file is not None:
+            self._file.close()
+        self._server.close()
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, nothing at the checked end.
+
+        Raises:
+            BadSnapshot: it is no whole RDB file.
+        """
+        assert self._file is not None
+        block = self._file.read(size)
+        if block:
+            self.observer.feed(block)
+        else:
+            self.observer.finish()
+        return block

@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Redis server in a private folder that loads one snapshot and is removed again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, Unreachable
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
+
+PROGRAMS = ("redis-server", "valkey-server")
+DATABASES = 1024
+"""More than anybody configures: a snapshot with a higher database number than the server has ends the server."""
+SOCKET_PATH_LIMIT = 107
+DEAD_PORT = 1
+"""Nobody listens there (tcpmux); a replica of it keeps keys whose time to live is over, so that every key can be counted."""
+POLL_SECONDS = 0.05
+LOG_LINES = 5
+
+
+class LoadFailed(MainstayError):
+    """The throwaway server could not load the snapshot."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listen:
+    """How the throwaway server is reached over TCP, beside its Unix socket.
+
+    ``tls`` holds settings such as ``tls-cert-file``; a server with them takes only TLS on the port.
+    """
+
+    port: int
+    tls: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def find_program(products: t.Sequence[str] = PROGRAMS) -> str:
+    """Return the path of the server program on this host.
+
+    Raises:
+        MainstayError: none is installed.
+    """
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/bin", "/usr/bin", "/usr/sbin"))
+    for program in products:
+        if found := shutil.which(program, path=path):
+            return found
+    raise MainstayError("load the snapshot into a throwaway server", f"neither {' nor '.join(products)} is on this host", "install redis-server or valkey-server")
+
+
+@contextlib.contextmanager
+def private_folder(work_dir: str) -> t.Iterator[str]:
+    """Make a folder that only this user can enter, and remove it with everything in it at the end.
+
+    Raises:
+        InvalidInput: ``work_dir`` cannot be used, or is too long for a Unix socket below it.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="mainstay-redis-", dir=work_dir)
+    except OSError as error:
+        raise InvalidInput(f"use work_dir {work_dir}", error.strerror or error) from error
+    try:
+        if len(os.fsencode(folder)) + len("/s") > SOCKET_PATH_LIMIT:
+            raise InvalidInput(f"use work_dir {work_dir}", f"with it the path of a Unix socket is longer than {SOCKET_PATH_LIMIT} bytes", "use a shorter path")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def configuration(folder: str, password: str, listen: Listen | None, keep_expired: bool) -> str:
+    """Return the server's configuration; it goes over standard input, so that the password is in no file and no argument.
+
+    Args:
+        folder: holds ``dump.rdb``, the log and the Unix socket ``s``.
+        password: random.
+        listen: the loopback port; none if only the Unix socket is needed.
+        keep_expired: keep keys whose time to live is over.
+    """
+    lines = [
+        f"dir {_quoted(folder)}",
+        f"logfile {_quoted(folder + '/server.log')}",
+        f"unixsocket {_quoted(folder + '/s')}",
+        "unixsocketperm 700",
+        f"requirepass {password}",
+        "bind 127.0.0.1",
+        f"port {listen.port if listen and not listen.tls else 0}",
+        "dbfilename dump.rdb",
+        'save ""',
+        "appendonly no",
+        "daemonize no",
+        "maxmemory 0",
+        f"databases {DATABASES}",
+        "repl-diskless-sync yes",
+        "repl-diskless-sync-delay 0",
+    ]
+    if listen and listen.tls:
+        lines += [f"tls-port {listen.port}", "tls-auth-clients no", *(f"{name} {_quoted(value)}" for name, value in listen.tls.items() if value)]
+    if keep_expired:
+        lines.append(f"replicaof 127.0.0.1 {DEAD_PORT}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class Throwaway:
+    """The running server. Made by :func:`throwaway`."""
+
+    def __init__(self, program: str, folder: str, listen: Listen | None, keep_expired: bool) -> None:
+        """Start it; :meth:`wait_loaded` waits until it has loaded."""
+        self.password = secrets.token_hex(32)
+        self.listen = listen
+        self._folder = folder
+        read_fd, write_fd = os.pipe()
+        try:
+            self._process = Process(Command((program, "-"), cwd=folder), stdin=read_fd)
+            os.write(write_fd, configuration(folder, self.password, listen, keep_expired).encode())
+        finally:
+            os.close(read_fd)
+            os.close(write_fd)
+        self.server = Server(Login(password=self.password, unix_socket=f"{folder}/s"))
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.running
+
+    def wait_loaded(self, timeout: float) -> ServerFacts:
+        """Wait until the snapshot is loaded; return the server's facts.
+
+        Raises:
+            LoadFailed: it ended, and its log says why.
+            MainstayError: it has not loaded in time.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if not self.running:
+                raise LoadFailed("load the snapshot into a throwaway server", self.last_words())
+            with contextlib.suppress(Unreachable, Refused):
+                facts = read_facts(self.server)
+                if not facts.loading:
+                    return facts
+            if time.monotonic() > deadline:
+                raise MainstayError("load the snapshot into a throwaway server", f"it has not ended after {timeout:g} seconds", "raise wait_timeout")
+            time.sleep(POLL_SECONDS)
+
+    def last_words(self) -> str:
+        """Return the warnings at the end of its log."""
+        try:
+            with open(f"{self._folder}/server.log", encoding="utf-8", errors="replace") as log:
+                lines = [line.split(" # ", 1)[1].strip() for line in log if " # " in line]
+        except OSError:
+            lines = []
+        said = "; ".join(line for line in lines if "overcommit" not in line and not line.startswith("oO0Oo"))
+        return said[-1000:] or self._process.tail or "it ended without a word"
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.close()
+        self._process.stop()
+
+
+@contextlib.contextmanager
+def throwaway(program: str, folder: str, listen: Listen | None = None, keep_expired: bool = False) -> t.Iterator[Throwaway]:
+    """Run a server on the snapshot ``dump.rdb`` of a private folder, and end it."""
+    running = Throwaway(program, folder, listen, keep_expired)
+    try:
+        yield running
+    finally:
+        running.stop()
