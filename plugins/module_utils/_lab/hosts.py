@@ -19,6 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._lab.runtime import L
 # A host boots in 1 to 2 s on a quiet machine of 2 cores; eight at once on a busy one take longer.
 BOOT_SECONDS = 90
 APT_CACHE_PORT = 3142
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,12 @@ def run_options(lab: Lab, runtime: Runtime, host: Host) -> list[str]:
         f"{lab.keys_dir}:/etc/ssh/authorized_keys.d:ro",
         "--volume",
         f"{lab.cache_dir}/apt.conf.{lab.name}:/etc/apt/apt.conf.d/60lab-cache:ro",
+        "--volume",
+        f"{lab.cache_dir}/pip:/var/cache/pip",
     ]
+    # What this machine trusts: behind an inspecting proxy a host needs it to reach PyPI (PIP_CERT).
+    if os.path.exists(CA_BUNDLE):
+        options += ["--volume", f"{CA_BUNDLE}:/etc/ssl/controller-ca.crt:ro"]
     for other in lab.hosts:
         if other.name != host.name:
             options += ["--add-host", f"{other.name}:{other.address}"]
@@ -204,7 +210,8 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
     plan = plan_present(wanted, find_containers(runtime, lab.name), image_exists(runtime, lab.image), lab.name in networks, lab)
     if check_mode or not plan:
         return plan
-    os.makedirs(f"{lab.cache_dir}/apt", exist_ok=True)
+    for folder in ("apt", "pip"):
+        os.makedirs(f"{lab.cache_dir}/{folder}", exist_ok=True)
     os.chmod(f"{lab.cache_dir}/apt", 0o777)
     with open(f"{lab.cache_dir}/apt.conf.{lab.name}", "w", encoding="utf-8") as stream:
         stream.write(f'Acquire::http::Proxy "http://{lab.cache_address}:{APT_CACHE_PORT}";\n')

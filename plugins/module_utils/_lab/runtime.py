@@ -42,7 +42,8 @@ class Runtime:
         """The options of ``run`` that let systemd be the first process of a container."""
         if self.name == "docker":
             return ["--privileged", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker"]
-        options = ["--systemd=always", "--cap-add", "NET_ADMIN,NET_RAW"]
+        # SYS_ADMIN lets systemd make the namespaces that its sandboxing needs: without it a unit's hardening is skipped in silence.
+        options = ["--systemd=always", "--cap-add", "NET_ADMIN,NET_RAW,SYS_ADMIN"]
         if not self.cgroup_v2:
             for key, value in _CGROUP_V1_ENVIRONMENT.items():
                 options += ["--env", f"{key}={value}"]
