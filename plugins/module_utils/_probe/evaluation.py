@@ -209,7 +209,7 @@ def conclude(check: Check, policy: Policy, tally: Tally, interrupted: bool) -> O
     """
     decide = _conclude_sampled if policy.sampling else _conclude_tried
     status, detail = decide(policy, tally)
-    if interrupted and status in (UNHEALTHY, INCONCLUSIVE):
+    if interrupted and status != HEALTHY:
         detail += f"; the deadline of {policy.deadline:g} s passed"
     shown = tally.last if status == HEALTHY else tally.last_failure or tally.last
     return Outcome(

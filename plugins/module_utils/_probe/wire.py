@@ -179,7 +179,7 @@ class Wire:
         try:
             self.sock = context.wrap_socket(self.sock, server_hostname=server_hostname)
         except ssl.SSLCertVerificationError as error:
-            raise NoAnswer(f"the certificate of {self.address} is not valid for {server_hostname}: {error.verify_message}") from error
+            raise NoAnswer(f"the certificate of {self.address} does not verify as {server_hostname}: {error.verify_message}") from error
         except TimeoutError as error:
             raise self.budget.spent(f"no TLS handshake with {self.address}") from error
         except (OSError, ValueError) as error:
