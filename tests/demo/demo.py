@@ -9,11 +9,15 @@ Run by ``make demo``. Every figure is measured in this run: by the clock of the 
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
+import dataclasses
+import datetime
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +33,7 @@ CLIENT = ROOT / "tests/fixtures/client/load.py"
 BUILD = ROOT / "tests/fixtures/app/build.py"
 SERVICE = "ledger.lab.test"
 
+STATS = re.compile(r"^\tRUN: (\{.*\})$", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 WRITE_SECONDS = 15
@@ -50,6 +55,14 @@ class Phase:
     status: str = "running"
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a playbook reported: changes on each host, and its ``set_stats``."""
+
+    changed: dict[str, int]
+    stats: dict[str, t.Any]
+
+
 @dataclass
 class Demo:
     """One run of the demo.
@@ -62,6 +75,7 @@ class Demo:
     artifacts: pathlib.Path
     lab: str
     began: float = field(default_factory=time.monotonic)
+    started: str = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     phases: list[Phase] = field(default_factory=list)
     figures: dict[str, t.Any] = field(default_factory=dict)
 
@@ -83,9 +97,20 @@ class Demo:
             phase.seconds = round(time.monotonic() - started, 2)
             print(f"[{time.monotonic() - self.began:6.1f} s]    {phase.status} after {phase.seconds} s", flush=True)
 
-    def playbook(self, path: str, *args: str, count_ssh: pathlib.Path | None = None) -> dict[str, int]:
-        """Run a playbook, show its plays while they run, keep its whole output in a log, and return the changes on each host."""
-        environment = {**os.environ, "MAINSTAY_LAB": self.lab, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONUNBUFFERED": "1"}
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of Ansible's commands."""
+        return {
+            **os.environ,
+            "MAINSTAY_LAB": self.lab,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def playbook(self, path: str, *args: str, count_ssh: pathlib.Path | None = None) -> Run:
+        """Run a playbook, show its plays while they run, and keep its whole output in a log."""
+        environment = self.environment
         if count_ssh is not None:
             environment.update(ANSIBLE_SSH_EXECUTABLE=str(ROOT / "tests/demo/count-ssh"), SSH_COUNT_FILE=str(count_ssh))
         name = f"{len(self.phases):02d}-{pathlib.Path(path).stem}"
@@ -101,15 +126,179 @@ class Demo:
         if process.wait() != 0:
             print(output[-6000:], flush=True)
             raise DemoFailed(f"{path} ended with status {process.returncode}; its output is {log}")
-        return {match[1]: int(match[3]) for match in RECAP.finditer(output)}
+        changed = {match[1]: int(match[3]) for match in RECAP.finditer(output)}
+        stats = STATS.search(output)
+        return Run(changed, json.loads(stats[1]) if stats else {})
 
-    def release(self, number: int) -> pathlib.Path:
-        """Build a release archive of the sample application."""
-        folder = self.artifacts / "releases"
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, str(BUILD), "--release", str(number), "--output", str(folder)], check=True, stdout=subprocess.DEVNULL)
-        return folder / f"ledger-{number}.tar.gz"
+    def variables(self, host: str, *names: str) -> list[str]:
+        """Values of inventory variables of a host."""
+        message = "|".join(f"{{{{ {name} }}}}" for name in names)
+        argv = ["ansible", "-i", str(INVENTORY), host, "-o", "-m", "ansible.builtin.debug", "-a", f"msg='{message}'"]
+        output = subprocess.run(argv, capture_output=True, text=True, check=True, env=self.environment, cwd=ROOT).stdout
+        return json.loads(output[output.index("{") :])["msg"].split("|")
 
     def deploy(self, number: int) -> None:
-        """Deploy a release of the sample application."""
-        self.playbook("playbooks/deploy.yml", "-e", f"app_release_archive={self.release(number)}")
+        """Build a release of the sample application and deploy it."""
+        folder = self.artifacts / "releases"
+        built = subprocess.run(
+            [sys.executable, str(BUILD), "--release", str(number), "--output", str(folder)], check=True, capture_output=True, text=True
+        ).stdout
+        self.playbook("playbooks/deploy.yml", "-e", f"app_release_archive={json.loads(built)['path']}")
+
+    def client(self, command: str, name: str, *args: str) -> list[str]:
+        """The argv of the load client."""
+        balancer, state = self.variables("lb1", "lab_address", "lab_state_dir")
+        where = ["--url", f"https://{SERVICE}", "--connect", balancer, "--ca-file", f"{state}/pki/ca.crt"]
+        return [sys.executable, str(CLIENT), command, *where, "--client", name, "--ack-log", str(self.artifacts / f"acks-{name}.jsonl"), *args]
+
+    @contextlib.contextmanager
+    def load(self, name: str, rate: int) -> t.Iterator[dict[str, t.Any]]:
+        """Send numbered rows while the block runs; what the client counted is in the dictionary afterwards."""
+        counted: dict[str, t.Any] = {}
+        summary = self.artifacts / f"load-{name}.json"
+        with subprocess.Popen(self.client("run", name, "--rate", str(rate), "--summary", str(summary)), stdout=subprocess.DEVNULL) as process:
+            try:
+                yield counted
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=60)
+        counted.update(json.loads(summary.read_text(encoding="utf-8")))
+
+    def verify(self, name: str) -> dict[str, t.Any]:
+        """Ask the application for the rows that it acknowledged."""
+        result = subprocess.run(self.client("verify", name), capture_output=True, text=True, check=False)
+        if result.returncode not in (0, 1):
+            raise DemoFailed(f"the rows of {name} could not be asked for: {result.stderr.strip()[-500:]}")
+        return json.loads(result.stdout)
+
+    def rise(self) -> None:
+        """Make the hosts, converge them, deploy release 1, and converge again to see that nothing changes."""
+        with self.phase("make the hosts of the lab"):
+            self.playbook("playbooks/lab_up.yml")
+        with self.phase("site: bring up the stack from bare hosts") as phase:
+            self.playbook("playbooks/site.yml")
+        self.figures["site_seconds"] = phase.seconds
+        with self.phase("deploy release 1"):
+            self.deploy(1)
+        count = self.artifacts / "ssh-executions"
+        count.unlink(missing_ok=True)
+        with self.phase("site again: nothing to change") as phase:
+            run = self.playbook("playbooks/site.yml", count_ssh=count)
+        executions = collections.Counter(count.read_text(encoding="utf-8").split())
+        self.figures["noop_seconds"] = phase.seconds
+        self.figures["noop_changed"] = sum(run.changed.values())
+        self.figures["ssh_executions_per_host"] = max(executions.values())
+        self.figures["ssh_executions"] = dict(sorted(executions.items()))
+
+    def journey(self) -> None:
+        """Write rows, back up, deploy under load, lose the database, recover it, and look for the rows."""
+        with self.phase("write numbered rows through the balancer"), self.load("before", WRITE_RATE) as before:
+            time.sleep(WRITE_SECONDS)
+        if before["failed"]:
+            raise DemoFailed(f"{before['failed']} of {before['sent']} requests failed before anything had happened: {before['failed_by_kind']}")
+        with self.phase("back up PostgreSQL and Redis to S3, encrypted") as phase:
+            run = self.playbook("playbooks/backup.yml")
+        self.figures["backup_seconds"] = phase.seconds
+        self.figures["backup_bytes"] = sum(part["bytes"] for part in run.stats["backup"].values())
+        self.figures["backup"] = run.stats["backup"]
+        with self.phase("verify both backups by restoring them"):
+            self.figures["verification"] = self.playbook("playbooks/verify_backups.yml").stats
+        with self.phase("deploy release 2 under load"), self.load("during", DEPLOY_RATE) as during:
+            time.sleep(2)
+            self.deploy(2)
+            time.sleep(2)
+        self.figures["requests_sent"] = during["sent"]
+        self.figures["requests_failed"] = during["failed"]
+        self.figures["requests_failed_by_kind"] = during["failed_by_kind"]
+        self.figures["request_p99_seconds"] = during["p99_seconds"]
+        with self.phase("lose the database: kill PostgreSQL everywhere, delete its data"):
+            self.playbook("tests/demo/disaster.yml", "-e", "confirm='lose the database'")
+        with self.phase("restore the database from the backup") as phase:
+            self.figures["restore"] = self.playbook("playbooks/restore.yml", "-e", "confirm=restore", "-e", '{"backup_parts": ["postgres"]}').stats
+        self.figures["restore_seconds"] = phase.seconds
+        with self.phase("look for every row acknowledged before the backup"):
+            found = self.verify("before")
+            later = self.verify("during")
+        for key in ("rows_acknowledged", "rows_found", "rows_lost"):
+            self.figures[key] = found[key]
+        self.figures["rows_after_backup"] = {key: later[key] for key in ("rows_acknowledged", "rows_found", "rows_lost")}
+
+    def report(self) -> None:
+        """Write report.json and report.html, and print the summary."""
+        report = {
+            "title": "mainstay.ops demo",
+            "started": self.started,
+            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            **self.figures,
+            "phases": [dataclasses.asdict(phase) for phase in self.phases],
+            "checks": self.checks(),
+        }
+        (self.artifacts / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (self.artifacts / "report.html").write_text(render_html(report), encoding="utf-8")
+
+    def checks(self) -> list[dict[str, str]]:
+        """What the demo promises, each with whether it held and the evidence."""
+        figures = self.figures
+        promises = [
+            ("a second run of site changes nothing", figures.get("noop_changed") == 0, f"{figures.get('noop_changed')} changes in {figures.get('noop_seconds')} s"),
+            (
+                "a run that changes nothing costs at most 20 SSH executions a host",
+                figures.get("ssh_executions_per_host", 99) <= 20,
+                f"at most {figures.get('ssh_executions_per_host')}",
+            ),
+            (
+                "no request is lost while a release is deployed",
+                figures.get("requests_failed") == 0,
+                f"{figures.get('requests_failed')} of {figures.get('requests_sent')} failed",
+            ),
+            (
+                "every row acknowledged before the backup is there after the disaster",
+                figures.get("rows_lost") == 0 and figures.get("rows_acknowledged", 0) > 0,
+                f"{figures.get('rows_found')} of {figures.get('rows_acknowledged')} found",
+            ),
+        ]
+        return [{"name": name, "status": "ok" if held else "failed", "evidence": evidence} for name, held, evidence in promises]
+
+    def summary(self) -> str:
+        """The last words on the terminal."""
+        figures = self.figures
+        return "\n".join(
+            [
+                "",
+                f"site from bare hosts     {figures['site_seconds']} s; again: {figures['noop_seconds']} s, {figures['noop_changed']} changes, "
+                f"at most {figures['ssh_executions_per_host']} SSH executions a host",
+                f"requests in the deploy   {figures['requests_sent']} sent, {figures['requests_failed']} failed",
+                f"backup                   {figures['backup_bytes']} bytes in {figures['backup_seconds']} s",
+                f"restore                  {figures['restore_seconds']} s",
+                f"rows before the backup   {figures['rows_acknowledged']} expected, {figures['rows_found']} found, {figures['rows_lost']} lost",
+                f"report                   {self.artifacts / 'report.html'}",
+            ]
+        )
+
+
+def main() -> int:
+    """Run the demo; the exit status is 0 only if every check held."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lab", default=os.environ.get("MAINSTAY_LAB", "lab"), help="name of the lab (default: lab)")
+    parser.add_argument("--artifacts", type=pathlib.Path, default=ROOT / "artifacts/demo", help="folder for the report and the logs")
+    options = parser.parse_args()
+    shutil.rmtree(options.artifacts, ignore_errors=True)
+    (options.artifacts / "logs").mkdir(parents=True)
+    demo = Demo(options.artifacts, options.lab)
+    try:
+        demo.rise()
+        demo.journey()
+    except (DemoFailed, subprocess.SubprocessError) as error:
+        print(f"\nthe demo stopped: {error}", file=sys.stderr)
+        return 1
+    finally:
+        demo.report()
+    failed = [check for check in demo.checks() if check["status"] != "ok"]
+    for check in failed:
+        print(f"\ndid not hold: {check['name']}: {check['evidence']}", file=sys.stderr)
+    print(demo.summary())
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
