@@ -33,6 +33,7 @@ import pytest
 import redis
 
 APP = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "app"
+LOAD = APP.parent / "client" / "load.py"
 PYTHON = os.environ.get("LEDGER_TEST_PYTHON", sys.executable)
 PASSWORD = "p@ss:w/ord %41"  # what a URL would have to escape
 
@@ -557,3 +558,24 @@ def test_redis_through_sentinel_follows_a_failover(tmp_path: pathlib.Path, clean
         running.stop()
         for server in (sentinel, replica, master):
             server.stop()
+
+
+def test_load_client_proves_what_a_database_restart_cost(tmp_path: pathlib.Path, service: Service, clean: Postgres) -> None:
+    """Rows acknowledged before, during and after an outage are all found; a row that is deleted behind the service's back is named."""
+    log, url = tmp_path / "acks", f"http://127.0.0.1:{service.port}"
+    client = subprocess.Popen([sys.executable, str(LOAD), "run", "--url", url, "--client", "proof", "--rate", "60", "--seconds", "6", "--ack-log", str(log)],
+                              stdout=subprocess.PIPE, text=True)
+    time.sleep(2)
+    clean.stop()
+    time.sleep(0.5)
+    clean.start()
+    summary = json.loads(client.communicate(timeout=30)[0])
+    assert set(summary["failed_by_kind"]) == {"status_503"}, "the outage must be seen, and nothing else"
+    assert 0.4 < summary["longest_gap_seconds"] < 4 and summary["last_failure"] < summary["finished"] - 1
+    verify = [sys.executable, str(LOAD), "verify", "--url", url, "--client", "proof", "--ack-log", str(log)]
+    result = json.loads(subprocess.run(verify, stdout=subprocess.PIPE, check=True).stdout)
+    assert result["rows_found"] == result["rows_acknowledged"] == summary["acknowledged"] > 100
+    with contextlib.closing(clean.connect()) as connection:
+        connection.cursor().execute("DELETE FROM entries WHERE client = 'proof' AND number = 5")
+    found = subprocess.run(verify, stdout=subprocess.PIPE, check=False)
+    assert (found.returncode, json.loads(found.stdout)["rows_lost_first"]) == (1, [5])
