@@ -31,8 +31,6 @@ def _trusted(text: str) -> str:
 class ActionModule(ActionBase):
     """Render on the controller, act on the host."""
 
-    _requires_connection = True
-
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the task.
 
@@ -81,14 +79,20 @@ class ActionModule(ActionBase):
         named = ansible_template.generate_ansible_template_vars(src, source, dest)
         if "ansible_managed" in variables:
             named.pop("ansible_managed", None)
-        with open(self._loader.get_real_file(source), encoding="utf-8") as stream:
-            text = _trusted(stream.read())
+        text = _trusted(self._read(source))
         templar = self._templar.copy_with_new_env(searchpath=search, available_variables={**variables, **named})
         if hasattr(templar, "evaluate_expression"):
             rendered = templar.template(text, escape_backslashes=False, overrides=_OVERRIDES)
         else:  # ansible-core 2.18 would turn text that looks like data into data
             rendered = templar.template(text, escape_backslashes=False, overrides=_OVERRIDES, convert_data=False)
         return "" if rendered is None else to_text(rendered, nonstring="simplerepr")
+
+    def _read(self, source: str) -> str:
+        """A template's text, decrypted if it is vaulted, with its origin for error messages where ansible-core keeps that."""
+        if hasattr(self._loader, "get_text_file_contents"):
+            return self._loader.get_text_file_contents(source)
+        with open(self._loader.get_real_file(source), encoding="utf-8") as stream:
+            return stream.read()
 
     def _notify(self, topics: list[str]) -> None:
         """Add topics to the task's own: the executor reads them after the action has run, and reports them if the task changed."""

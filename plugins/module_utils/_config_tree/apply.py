@@ -23,6 +23,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 
 Undo = t.Callable[[], None]
 
+SCRATCH = "/run"
+"""Where check mode stages: in memory, and only root can write there."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Store:
@@ -309,7 +312,8 @@ def carry_out(plan: Plan, store: Store, run: Run, check_mode: bool, keep: int) -
     with contextlib.nullcontext() if check_mode else store.locked():
         verdicts: list[Verdict] = []
         if plan.validators:
-            with staged(entries, None if check_mode else store.root) as stage:
+            scratch = SCRATCH if os.access(SCRATCH, os.W_OK) else None
+            with staged(entries, scratch if check_mode else store.root) as stage:
                 verdicts = validate(plan.validators, entries, stage, run, check_mode)
         if check_mode:
             return verdicts, store.latest() + 1

@@ -108,7 +108,7 @@ def _check_dest(number: int, raw: t.Any) -> str:
         raise _bad(where, "dest is missing")
     if not dest.startswith("/"):
         raise _bad(dest, "dest must be an absolute path")
-    if dest == "/" or posixpath.normpath(dest) != dest or "\0" in dest:
+    if dest.strip("/") == "" or dest.startswith("//") or posixpath.normpath(dest) != dest or "\0" in dest:
         raise _bad(dest, "dest must be a normal path", "write it without '..', doubled or trailing slashes")
     return str(dest)
 
@@ -190,10 +190,8 @@ def check_tree(entries: t.Sequence[Entry]) -> None:
 
 def parents_of(path: str) -> tuple[str, ...]:
     """All folders above a path, nearest first, without ``/``."""
-    found = []
-    while (path := posixpath.dirname(path)) != "/":
-        found.append(path)
-    return tuple(found)
+    parts = path.strip("/").split("/")
+    return tuple("/" + "/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
 
 
 def parse_files(raw: t.Any) -> tuple[Request, ...]:

@@ -20,9 +20,11 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 Run = t.Callable[[list[str]], tuple[int, str, str]]
 """Runs an argv and returns its exit status, standard output and standard error."""
 
-STAGE_PREFIX = "stage-"
+STAGE_PREFIX = "mainstay-stage-"
 _TAIL_LINES = 20
 _SECRET_LENGTH = 6
+"""Characters below which a word is too common to be hidden everywhere, and too short to be a password."""
+
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -61,10 +63,10 @@ def staged(entries: t.Sequence[Entry], folder: str | None) -> t.Iterator[str]:
 
 
 def _secrets(entries: t.Sequence[Entry]) -> list[str]:
-    """The lines and words of sensitive files, longest first; what is shorter than a password could be is left out."""
-    texts = [entry.content.decode("utf-8", "replace") for entry in entries if entry.sensitive]
-    words = {word.strip("\"',;") for text in texts for part in (text.splitlines(), re.split(r"[\s=:]+", text)) for word in (x.strip() for x in part)}
-    return sorted((word for word in words if len(word) >= _SECRET_LENGTH), key=len, reverse=True)
+    """What of sensitive files must not be seen: whole lines, and the words in them but for the first, which names a setting; longest first."""
+    lines = [line.strip() for entry in entries if entry.sensitive for line in entry.content.decode("utf-8", "replace").splitlines()]
+    words = [word.strip("\"',;") for line in lines for word in re.split(r"[\s=:]+", line)[1:]]
+    return sorted((text for text in {*lines, *words} if len(text) >= _SECRET_LENGTH), key=len, reverse=True)
 
 
 def _tail(output: str, stage: str, entries: t.Sequence[Entry]) -> str:
