@@ -199,6 +199,10 @@ class Catalogue:
         """Return every backup, oldest first; those with an unreadable manifest too."""
         return list(self._newest_first())[::-1]
 
+    def ids(self) -> list[str]:
+        """Return the ids of every backup, oldest first, without reading the manifests."""
+        return [backup_id for backup_id, names in self._listing().items() if manifests.NAME in names]
+
     def incomplete(self) -> list[str]:
         """Return the ids that have objects but no manifest: in progress, or left by a run that was killed. They are no backups."""
         return [backup_id for backup_id, names in self._listing().items() if manifests.NAME not in names]
@@ -315,4 +319,26 @@ class Catalogue:
             "verified": backup.verified_at is not None,
             "verified_at": None if backup.verified_at is None else manifests.to_text(backup.verified_at),
             "verifications": [item.plain() for item in backup.verifications],
+        }
+
+    def overview(self, selector: str | None = None) -> dict[str, t.Any]:
+        """Return what an ``_info`` module returns.
+
+        Args:
+            selector: lists only the backup that :meth:`choose` gives for it; None lists all.
+
+        Raises:
+            BackupNotFound: there is no such backup.
+        """
+        found = [self.choose(selector)] if selector else self.backups()
+        good = [backup for backup in found if backup.good]
+        moments = [(backup.require_manifest().recoverable_from, backup.require_manifest().recoverable_to) for backup in good]
+        verified = [backup.id for backup in found if backup.verified_at]
+        return {
+            "backups": [self.summary(backup) for backup in found],
+            "incomplete": [] if selector else self.incomplete(),
+            "latest": good[-1].id if good else None,
+            "latest_verified": verified[-1] if verified else None,
+            "recoverable_from": manifests.to_text(min(start for start, _unused in moments)) if moments else None,
+            "recoverable_to": manifests.to_text(max(end for _unused, end in moments)) if moments else None,
         }

@@ -32,7 +32,7 @@ def store_argument_spec() -> dict[str, t.Any]:
                 "prefix": {"type": "str", "default": ""},
                 "region": {"type": "str"},
                 "endpoint_url": {"type": "str"},
-                "access_key": {"type": "str"},
+                "access_key": {"type": "str", "no_log": False},
                 "secret_key": {"type": "str", "no_log": True},
                 "session_token": {"type": "str", "no_log": True},
                 "profile": {"type": "str"},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 import typing as t
 
@@ -109,3 +110,13 @@ class timed:  # noqa: N801
 
     def __exit__(self, *unused: object) -> None:
         self._phases[self._name] = round(self._phases.get(self._name, 0.0) + time.monotonic() - self._started, 3)
+
+
+def recent(backup: Backup, level: str, seconds: int, now: datetime.datetime) -> Verification | None:
+    """Return the newest successful verification at this level or a stronger one, not older than ``seconds`` and with no failure after it."""
+    for result in reversed(backup.verifications):
+        if result.status != "successful" or (now - result.at).total_seconds() > seconds:
+            return None
+        if LEVELS.index(result.level) >= LEVELS.index(level):
+            return result
+    return None

@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server and its databases are: read for the manifest, and compared after a restore."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import execute, rows, sql, value
+
+COUNTED_TABLES = 1000
+COUNTED_BYTES = 256 << 20
+"""Rows are counted in the smallest tables of a database, up to so many tables and bytes in all: a fraction of what the dump itself reads."""
+
+_OURS = """
+    n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server: its version as a number and in words, whether it is a standby, and which cluster it is."""
+
+    version_num: int
+    version: str
+    in_recovery: bool
+    system_identifier: str
+    timeline: int
+    host: str
+    superuser: bool
+    reads_passwords: bool
+
+    @property
+    def major(self) -> int:
+        """The major version."""
+        return self.version_num // 10000
+
+    def describe(self, lsn: str) -> dict[str, t.Any]:
+        """Return what the manifest says of it as the source."""
+        return {
+            "host": self.host,
+            "server_version": self.version,
+            "server_version_num": self.version_num,
+            "role": "standby" if self.in_recovery else "primary",
+            "system_identifier": self.system_identifier,
+            "timeline": self.timeline,
+            "lsn": lsn,
+        }
+
+
+def read_server(connection: t.Any) -> Server:
+    """Ask a server what it is."""
+    row = rows(
+        connection,
+        """
+        SELECT current_setting('server_version_num')::int AS version_num, current_setting('server_version') AS version, pg_is_in_recovery() AS in_recovery,
+               (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+               (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
+               coalesce(host(inet_server_addr()), '') AS host,
+               current_setting('is_superuser') = 'on' AS superuser, has_table_privilege('pg_authid', 'SELECT') AS reads_passwords
+        """,
+    )[0]
+    return Server(**{**row, "host": row["host"] or socket.gethostname()})
+
+
+def read_lsn(connection: t.Any) -> str:
+    """Return the write-ahead log's position: written on a primary, replayed on a standby."""
+    return str(value(connection, "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END") or "")
+
+
+def read_databases(connection: t.Any) -> list[dict[str, t.Any]]:
+    """Return every database that allows connections and is no template: name, owner, encoding, collation, bytes, and what ``ALTER DATABASE`` set."""
+    found = rows(
+        connection,
+        """
+        SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding, pg_database_size(d.oid) AS size_bytes,
+               d.datcollate AS lc_collate, d.datctype AS lc_ctype, d.datconnlimit AS connection_limit,
+               to_jsonb(d) AS row, shobj_description(d.oid, 'pg_database') AS comment,
+               (SELECT coalesce(jsonb_agg(jsonb_build_object('grantee', CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END,
+                        'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.grantee, a.privilege_type), '[]')
+                  FROM aclexplode(d.datacl) a) AS grants,
+               (SELECT coalesce(jsonb_agg(jsonb_build_object('role', CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END,
+                        'setting', c.setting) ORDER BY s.setrole, c.setting), '[]')
+                  FROM pg_db_role_setting s, unnest(s.setconfig) AS c(setting) WHERE s.setdatabase = d.oid) AS settings
+          FROM pg_database d WHERE d.datallowconn AND NOT d.datistemplate ORDER BY d.datname
+        """,
+    )
+    for database in found:
+        row = database.pop("row")
+        database["default_grants"] = row["datacl"] is None
+        database["locale_provider"] = {"i": "icu", "b": "builtin"}.get(row.get("datlocprovider", "c"), "libc")
+        database["locale"] = row.get("datlocale") or row.get("daticulocale") or ""
+        database["collation_version"] = row.get("datcollversion") or ""
+    return found
+
+
+def select_databases(present: t.Sequence[dict[str, t.Any]], wanted: t.Sequence[str], excluded: t.Sequence[str], empty: t.Container[str] = ()) -> list[str]:
+    """Return the names of the databases to back up, sorted.
+
+    Args:
+        present: what :func:`read_databases` returned.
+        wanted: names; none means all, without those that are ``empty``.
+        excluded: names that are left out.
+        empty: names that are left out unless they are wanted by name.
+
+    Raises:
+        InvalidInput: one of the names does not exist, or nothing is left.
+    """
+    names = [database["name"] for database in present]
+    unknown = sorted({*wanted, *excluded} - set(names)) if wanted else []
+    if unknown:
+        raise InvalidInput(f"back up {', '.join(unknown)}", "there is no such database", f"there are {', '.join(names) or 'none'}")
+    chosen = sorted(name for name in (set(wanted) or set(names)) - set(excluded) if wanted or name not in empty)
+    if not chosen:
+        raise InvalidInput("choose the databases", "none is left to back up", "name them in databases")
+    return chosen
+
+
+def is_empty(connection: t.Any) -> bool:
+    """Whether a database holds no relation, no function and no large object of a user."""
+    return bool(
+        value(
+            connection,
+            f"""
+            SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS})
+               AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                               WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+                               AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'))
+               AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)
+            """,  # noqa: S608
+        )
+    )
+
+
+def read_contents(connection: t.Any, count_rows: bool = True) -> dict[str, t.Any]:
+    """Return what is in the connected database: numbers of tables and large objects, extensions, the roles it needs, and exact rows of its smaller tables.
+
+    Run it in the transaction whose snapshot is dumped, and the numbers are those of the dump.
+    """
+    counts = rows(
+        connection,
+        f"""
+        SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p'))::int AS tables,
+               coalesce(sum(greatest(c.reltuples, 0)) FILTER (WHERE c.relkind = 'r'), 0)::bigint AS estimated_rows,
+               (SELECT count(*)::int FROM pg_largeobject_metadata) AS large_objects
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}
+        """,  # noqa: S608
+    )[0]
+    extensions = {row["extname"]: row["extversion"] for row in rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY extname")}
+    roles = rows(
+        connection,
+        f"""
+        SELECT r.rolname AS name FROM pg_shdepend s JOIN pg_database d ON d.datname = current_database() JOIN pg_roles r ON r.oid = s.refobjid
+         WHERE s.refclassid = 'pg_authid'::regclass AND (s.dbid = d.oid OR (s.dbid = 0 AND s.classid = 'pg_database'::regclass AND s.objid = d.oid))
+         UNION SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()
+         UNION SELECT pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}
+         ORDER BY 1
+        """,  # noqa: S608
+    )
+    spaces = rows(
+        connection,
+        f"""
+        SELECT DISTINCT s.spcname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_tablespace s ON s.oid = c.reltablespace
+         WHERE {_OURS} ORDER BY 1
+        """,  # noqa: S608
+    )
+    row_counts = count_tables(connection, _small_tables(connection)) if count_rows else {}
+    names = {"roles": [row["name"] for row in roles], "tablespaces": [row["name"] for row in spaces]}
+    return {**counts, "extensions": extensions, **names, "row_counts": row_counts}
+
+
+def _small_tables(connection: t.Any) -> list[str]:
+    tables = rows(
+        connection,
+        f"""
+        SELECT format('%%I.%%I', n.nspname, c.relname) AS name, pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'r' AND {_OURS} ORDER BY bytes, name LIMIT %s
+        """,  # noqa: S608
+        [COUNTED_TABLES],
+    )
+    chosen, total = [], 0
+    for table in tables:
+        total += table["bytes"]
+        if total > COUNTED_BYTES:
+            break
+        chosen.append(table["name"])
+    return sorted(chosen)
+
+
+def count_tables(connection: t.Any, names: t.Iterable[str]) -> dict[str, int]:
+    """Return the exact rows of tables, by their quoted names as :func:`read_contents` gave them; -1 where there is no such table."""
+    found: dict[str, int] = {}
+    for name in names:
+        there = value(connection, "SELECT to_regclass(%s) IS NOT NULL", [name])
+        found[name] = value(connection, sql.SQL("SELECT count(*) FROM ONLY ") + sql.SQL(name)) if there else -1
+    return found
+
+
+def differences(recorded: t.Mapping[str, t.Any], connection: t.Any) -> list[str]:
+    """Compare a restored database with what was recorded of it when it was dumped; return what differs, in words."""
+    execute(connection, "SET row_security = off")
+    found = read_contents(connection, count_rows=False)
+    wrong = [f"{recorded[key]} {noun} were backed up, {found[key]} are there" for key, noun in _COMPARED.items() if recorded[key] != found[key]]
+    missing = sorted(set(recorded["extensions"]) - set(found["extensions"]))
+    if missing:
+        wrong.append(f"the extensions {', '.join(missing)} are missing")
+    counted = count_tables(connection, recorded["row_counts"])
+    wrong += [f"{name} had {rows_then} rows, it has {counted[name]}" for name, rows_then in recorded["row_counts"].items() if counted[name] != rows_then]
+    return wrong
+
+
+_COMPARED = {"tables": "tables", "large_objects": "large objects"}

@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The states of ``pg_backup``: each looks first, then acts unless it is a check run, and returns the same keys either way."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import reading_filters, require_programs
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, to_text, utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import recent, verify
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, logical, restore
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, locked
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import Source
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import PostgresChecks, Query, find_server
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a run found and did, in the making."""
+
+    changed: bool = False
+    backup: Backup | None = None
+    actions: list[str] = dataclasses.field(default_factory=list)
+    before: list[str] = dataclasses.field(default_factory=list)
+    after: list[str] = dataclasses.field(default_factory=list)
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+    verification: dict[str, t.Any] | None = None
+    restored: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
+    """Bring about the state that a module's options ask for.
+
+    Returns:
+        The module's result, and warnings for the user.
+
+    Raises:
+        MainstayError: it could not be done.
+    """
+    started = time.monotonic()
+    catalogue = spec.open_catalogue(params, logical.KIND)
+    states = {"present": _present, "verified": _verified, "restored": _restored}
+    outcome = states[params["state"]](params, catalogue, check_mode)
+    manifest = outcome.backup.manifest if outcome.backup else None
+    result = {
+        "changed": outcome.changed,
+        "actions": outcome.actions,
+        "backup": catalogue.summary(outcome.backup) if outcome.backup else None,
+        "bytes_stored": manifest.bytes_stored if manifest else 0,
+        "bytes_plain": manifest.bytes_plain if manifest else 0,
+        "recoverable_from": to_text(manifest.recoverable_from) if manifest else None,
+        "recoverable_to": to_text(manifest.recoverable_to) if manifest else None,
+        "verification": outcome.verification,
+        "restored": outcome.restored,
+        "phases": outcome.phases,
+        "seconds": round(time.monotonic() - started, 3),
+        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
+    }
+    return result, outcome.warnings
+
+
+def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
+    """A good backup that is not older than ``max_age``."""
+    login = Login.from_params(params)
+    limit = spec.parse_duration(params["max_age"])
+    desired = logical.Desired(
+        databases=tuple(params["databases"]),
+        exclude_databases=tuple(params["exclude_databases"]),
+        include_globals=params["include_globals"],
+        compression=spec.compression_of(params),
+        encryption=spec.encryption_of(params),
+        labels=spec.labels_of(params),
+        bin_dir=params["pg_bin_dir"],
+    )
+    desired.encryption.filters()
+    newest = catalogue.newest_good()
+    ids = catalogue.ids()
+    outcome = Outcome(backup=newest, before=ids, after=ids)
+    if newest is not None and limit and _is_enough(newest.require_manifest(), desired, limit):
+        return outcome
+    planned = logical.plan(login, desired)
+    outcome.changed, outcome.actions, outcome.after = True, list(planned.actions), [*ids, "(a new backup)"]
+    if not check_mode:
+        with locked(login, catalogue.name):
+            outcome.backup = logical.take(login, desired, planned, catalogue, outcome.phases)
+            outcome.warnings = list(outcome.backup.require_manifest().warnings)
+    return outcome
+
+
+def _is_enough(manifest: Manifest, desired: logical.Desired, limit: int) -> bool:
+    """Whether a backup is not older than ``limit`` seconds and holds every database that is wanted by name."""
+    held = {database["name"] for database in manifest.contents["databases"]}
+    return (utc_now() - manifest.recoverable_to).total_seconds() <= limit and held >= set(desired.databases)
+
+
+def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
+    """A backup that was verified at the level, or a stronger one, not longer ago than ``max_age``."""
+    level, limit = params["verify_level"], spec.parse_duration(params["max_age"])
+    queries = tuple(Query(item["database"], item["query"], item["expect"]) for item in params["verify_queries"])
+    if queries and level != "restore":
+        raise InvalidInput("put verify_queries", f"the level {level} starts no server", "ask for verify_level=restore")
+    backup = catalogue.choose(params["backup_id"])
+    manifest = backup.require_manifest()
+    unknown = sorted({query.database for query in queries} - {database["name"] for database in manifest.contents["databases"]})
+    if unknown:
+        raise InvalidInput("put verify_queries", f"backup {backup.id} does not hold {', '.join(unknown)}")
+    outcome = Outcome(backup=backup, before=_results(backup), after=_results(backup))
+    found = recent(backup, level, limit, utc_now()) if limit else None
+    if found is not None and _asked(found.details) >= {dataclasses.astuple(query) for query in queries}:
+        outcome.verification = found.plain()
+        return outcome
+    identity = spec.identity_of(params)
+    checks = PostgresChecks(catalogue, identity, queries, params["pg_bin_dir"], params["work_dir"])
+    if level in ("content", "restore"):
+        require_programs(reading_filters(manifest.compression, manifest.encryption, identity))
+        client.find_program("pg_restore", client.major_of(manifest.tools["pg_dump"]), params["pg_bin_dir"], "the backup")
+    if level == "restore":
+        find_server(manifest, params["pg_bin_dir"])
+    outcome.changed, outcome.actions = True, [f"verify backup {backup.id} at the level {level}"]
+    outcome.after = [*outcome.before, f"{backup.id}: {level} successful"]
+    if not check_mode:
+        outcome.backup = verify(catalogue, backup, level, identity, checks)
+        result = outcome.backup.verifications[-1]
+        outcome.verification, outcome.phases = result.plain(), result.phases
+    return outcome
+
+
+def _results(backup: Backup) -> list[str]:
+    return [f"{backup.id}: {result.level} {result.status}" for result in backup.verifications]
+
+
+def _asked(details: t.Mapping[str, t.Any]) -> set[tuple[str, str, str]]:
+    return {(item["database"], item["query"], item["expect"]) for item in details.get("verify_queries", [])}
+
+
+def _restored(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
+    """The databases of a backup, in place on the server."""
+    login = Login.from_params(params)
+    desired = restore.Desired(
+        databases=tuple(params["databases"]),
+        target_database=params["target_database"] or "",
+        on_existing=params["on_existing"],
+        include_globals=params["include_globals"],
+        bin_dir=params["pg_bin_dir"],
+    )
+    backup = catalogue.choose(params["backup_id"])
+    source = Source(catalogue, backup, spec.identity_of(params))
+    catalogue.check_listed(backup)
+    planned = restore.plan(login, source, desired)
+    outcome = Outcome(changed=True, backup=backup, actions=list(planned.actions), warnings=list(planned.warnings))
+    outcome.before = [step.target for step in planned.steps if step.action != "create"]
+    outcome.after = sorted(name for step in planned.steps for name in (step.target, *([step.aside] if step.action == "rename" else [])))
+    if not check_mode:
+        with locked(dataclasses.replace(login, database=planned.maintenance), catalogue.name):
+            outcome.restored, more = restore.restore(login, source, planned, outcome.phases)
+            outcome.warnings += more
+    return outcome

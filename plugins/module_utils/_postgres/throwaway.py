@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A throwaway server: initdb in a private folder, reached by a private socket only, archive off, removed at the end; and the checks made in it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import shutil
+import tempfile
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import PipelineError
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts, roles
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, connect, execute, rows
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import Source, apply_properties, check_target, create_database, fill_database
+
+SUPERUSER = "mainstay_verify"
+PORT = 5432
+"""Part of the socket's name only: the server listens on no address."""
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "archive_mode": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+    "max_wal_size": "4GB",
+    "maintenance_work_mem": "128MB",
+    "max_connections": "20",
+}
+
+
+def server_user() -> str:
+    """Return the user to run a server as: ``postgres`` when we are root, which PostgreSQL refuses; empty for the current user.
+
+    Raises:
+        MainstayError: we are root and there is no user ``postgres``.
+    """
+    if os.geteuid() != 0:
+        return ""
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError as error:
+        raise MainstayError("start a throwaway server", "PostgreSQL does not run as root, and there is no user postgres", "install PostgreSQL") from error
+
+
+def find_server(manifest: Manifest, folder: str | None) -> str:
+    """Return the folder of server programs that can take a backup: of the source's version, or of the next newer one that is installed.
+
+    Raises:
+        MainstayError: there are none, or no user to run them as.
+    """
+    server_user()
+    major = max(client.major_of(manifest.tools["pg_dump"]), manifest.source["server_version_num"] // 10000)
+    return os.path.dirname(client.find_program("initdb", major, folder, "the backup"))
+
+
+@contextlib.contextmanager
+def throwaway_server(bin_dir: str, work_dir: str, phases: dict[str, float]) -> t.Iterator[Login]:
+    """Yield the login of a fresh, empty server, and remove everything of it at the end, also after an error.
+
+    Args:
+        bin_dir: folder of the server's programs.
+        work_dir: folder in which the private folder is made; it needs room for the restored databases.
+        phases: gets ``prepare`` and ``remove``.
+
+    Raises:
+        MainstayError: the server could not be made.
+    """
+    user = server_user()
+    try:
+        folder = tempfile.mkdtemp(prefix="mainstay-verify-", dir=work_dir)
+    except OSError as error:
+        raise MainstayError(f"make a folder in {work_dir}", error.strerror or error, "name another one in work_dir") from error
+    data = f"{folder}/data"
+    control = f"{bin_dir}/pg_ctl"
+    try:
+        with timed(phases, "prepare"):
+            if user:
+                shutil.chown(folder, user)
+            argv = (f"{bin_dir}/initdb", "--no-sync", "-D", data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C")
+            run(Command(argv, user=user, cwd="/"), "initialise a throwaway server")
+            given = {**SETTINGS, "unix_socket_directories": folder, "port": str(PORT)}
+            with open(f"{data}/postgresql.conf", "a", encoding="utf-8") as file:
+                file.writelines(f"{name} = '{text}'\n" for name, text in given.items())
+            with contextlib.suppress(OSError):
+                os.chmod(f"{data}/postgresql.conf", 0o600)
+            start = Command((control, "-D", data, "-l", f"{folder}/log", "-w", "-s", "start"), user=user, cwd="/")
+            try:
+                run(start, "start a throwaway server")
+            except MainstayError as error:
+                raise MainstayError("start a throwaway server", _last_lines(f"{folder}/log") or error.cause) from error
+        yield Login(host=folder, port=PORT, user=SUPERUSER, ssl_mode="disable")
+    finally:
+        with timed(phases, "remove"):
+            if os.path.exists(f"{data}/postmaster.pid"):
+                with contextlib.suppress(MainstayError):
+                    run(Command((control, "-D", data, "-m", "immediate", "-w", "-s", "stop"), user=user, cwd="/"), "stop a throwaway server")
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_lines(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return " ".join(file.read().split("\n")[-6:]).strip()
+    return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """A user's own check: the first column of a query's first row, as text, must be ``expect``."""
+
+    database: str
+    query: str
+    expect: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PostgresChecks:
+    """What this kind of backup knows about its contents; see :class:`..._catalog.verify.KindChecks`."""
+
+    catalogue: Catalogue
+    identity: Identity
+    queries: tuple[Query, ...]
+    bin_dir: str | None
+    work_dir: str
+
+    def content(self, backup: Backup, record: ObjectRecord) -> Command | t.Callable[[t.BinaryIO], object]:
+        """Return ``pg_restore -f /dev/null``, which reads a dump to its end (``-l`` does not), or the reader of the globals."""
+        manifest = backup.require_manifest()
+        if manifest.contents["globals"] and record.name == manifest.contents["globals"]["object"]:
+            return lambda stream: roles.parse(stream.read().decode())
+        program = client.find_program("pg_restore", client.major_of(manifest.tools["pg_dump"]), self.bin_dir, "the backup")
+        return Command((program, "-f", "/dev/null"))
+
+    def restore(self, backup: Backup, phases: dict[str, float]) -> dict[str, t.Any]:
+        """Restore everything into a throwaway server of the source's version, or of the next newer one, and check it."""
+        manifest = backup.require_manifest()
+        source = Source(self.catalogue, backup, self.identity)
+        bin_dir = find_server(manifest, self.bin_dir)
+        with throwaway_server(bin_dir, self.work_dir, phases) as login:
+            try:
+                return self._restore_into(login, source, bin_dir, phases)
+            except PipelineError as error:
+                if "No space left on device" in error.cause or "could not extend file" in error.cause:
+                    raise MainstayError(error.doing, error.cause, f"make room in {self.work_dir} or name another work_dir") from error
+                raise
+
+    def _restore_into(self, login: Login, source: Source, bin_dir: str, phases: dict[str, float]) -> dict[str, t.Any]:
+        pg_restore = f"{bin_dir}/pg_restore"
+        maintenance = dataclasses.replace(login, database="template1")
+        databases = list(source.databases.values())
+        with client_environment(login) as environment, connect(maintenance) as connection:
+            server = facts.read_server(connection)
+            with timed(phases, "globals"):
+                _make_roles(connection, source, databases)
+            warnings = check_target(connection, databases, ())
+            for database in databases:
+                execute(connection, "DROP DATABASE IF EXISTS {}", database["name"])
+                create_database(connection, server, database, database["name"])
+                fill_database(login, environment, source, database, database["name"], pg_restore, phases)
+                apply_properties(connection, {**database, "connection_limit": -1}, database["name"])
+            with timed(phases, "check"):
+                checked = self._amcheck(login, environment.variables, bin_dir)
+                answers = [_ask(login, source, query) for query in self.queries]
+        return {
+            "server_version": server.version,
+            "databases": [_counted(database) for database in databases],
+            "amcheck": checked,
+            "verify_queries": answers,
+            "warnings": warnings,
+        }
+
+    def _amcheck(self, login: Login, variables: dict[str, str], bin_dir: str) -> bool:
+        """Check heaps and indexes with pg_amcheck where it is installed; return whether it was."""
+        program = f"{bin_dir}/pg_amcheck"
+        with connect(login) as connection:
+            available = bool(rows(connection, "SELECT FROM pg_available_extensions WHERE name = 'amcheck'"))
+        if not (available and os.access(program, os.X_OK)):
+            return False
+        command = Command((program, "--all", "--install-missing", "--heapallindexed", "--no-password", "--maintenance-db=template1"), variables)
+        try:
+            run(command, "check the restored tables and indexes")
+        except MainstayError as error:
+            raise VerificationFailed(error.doing, error.cause) from error
+        return True
+
+
+def _make_roles(connection: t.Any, source: Source, databases: t.Sequence[dict[str, t.Any]]) -> None:
+    """Make the roles of the backup; where it holds no globals, those that its databases need, without any rights of their own."""
+    roles.apply(connection, roles.select(source.read_roles(), roles.existing_roles(connection)))
+    if source.backup.require_manifest().contents["globals"] is not None:
+        return
+    present = roles.existing_roles(connection)
+    needed = {name for database in databases for name in (database["owner"], *database["roles"], *(item["grantee"] for item in database["grants"]))}
+    for name in sorted(needed - present - {""}):
+        execute(connection, "CREATE ROLE {}", name)
+
+
+def _counted(database: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "name": database["name"],
+        "tables": database["tables"],
+        "large_objects": database["large_objects"],
+        "tables_counted": len(database["row_counts"]),
+        "rows_counted": sum(database["row_counts"].values()),
+    }
+
+
+def _ask(login: Login, source: Source, query: Query) -> dict[str, t.Any]:
+    """Put one of the user's queries.
+
+    Raises:
+        VerificationFailed: it failed or answered something else.
+    """
+    doing = f"check {query.query!r} in {query.database}"
+    try:
+        with connect(login, query.database) as connection, connection.cursor() as cursor:
+            cursor.execute(query.query)
+            row = cursor.fetchone() if cursor.description else None
+    except MainstayError as error:
+        raise VerificationFailed(doing, error.cause) from error
+    found = as_text(row[0] if row else None)
+    if found != query.expect:
+        raise VerificationFailed(doing, f"it answered {found!r}, {query.expect!r} is expected")
+    return {**dataclasses.asdict(query), "found": found}
+
+
+def as_text(answer: object) -> str:
+    """Return a value as PostgreSQL's own text for the common types: ``true`` and ``false``, an empty text for NULL."""
+    if answer is None:
+        return ""
+    return str(answer).lower() if isinstance(answer, bool) else str(answer)

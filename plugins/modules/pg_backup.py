@@ -1,0 +1,425 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_backup
+short_description: Back up PostgreSQL, prove the backup by a restore, and restore it
+version_added: "0.1.0"
+description:
+  - Takes backups of the databases and roles of a PostgreSQL server, streamed through compression and encryption into a folder or a bucket,
+    without any local copy.
+  - A backup exists once its manifest is published, which is the last thing that happens. Whatever fails before leaves nothing that looks like a backup.
+  - Verifies a backup, up to a real restore into a throwaway server, and stores the result beside it.
+  - Restores databases into new ones that take their places by renames in one transaction, so that a failure leaves the old databases as they were.
+  - A stored dump opens by hand too, with C(age -d -i KEY FILE | zstd -d | pg_restore -l).
+options:
+  state:
+    description:
+      - V(present) means that a good backup not older than O(max_age) exists that holds all of O(databases). One is taken only if there is none.
+      - V(verified) means that the backup O(backup_id) was verified at O(verify_level), or at a stronger one, not longer than O(max_age) ago,
+        with all of O(verify_queries).
+      - V(restored) puts the databases of the backup O(backup_id) in place on the server.
+    type: str
+    default: present
+    choices: [present, verified, restored]
+  method:
+    description:
+      - V(logical) uses C(pg_dump), in the custom format, and C(pg_dumpall --globals-only).
+      - The programs must be of the server's major version or newer. The lowest such version that is installed is used.
+    type: str
+    default: logical
+    choices: [logical]
+  databases:
+    description:
+      - Names of the databases.
+      - For O(state=present) the default is all that allow connections, without templates, and without C(postgres) if that is empty.
+      - For O(state=restored) the default is all that the backup holds.
+    type: list
+    elements: str
+    default: []
+  exclude_databases:
+    description: Names of databases that are not backed up.
+    type: list
+    elements: str
+    default: []
+  include_globals:
+    description:
+      - Whether roles are backed up, with their passwords if O(login_user) may read them, and restored.
+      - A restore makes the roles that do not exist. One that exists keeps its rights and its password. Tablespaces are not made.
+    type: bool
+    default: true
+  target_database:
+    description: For O(state=restored), the name under which the database is restored. Only for a single database.
+    type: str
+  on_existing:
+    description:
+      - For O(state=restored), what happens to a database that is there already.
+      - A database without any relation, function or large object of a user counts as if it were not there, and is replaced.
+      - V(fail) refuses before anything is touched.
+      - V(rename) keeps the old database as C(DATABASE__before_ID).
+      - V(replace) drops the old database once the restored one is in place.
+    type: str
+    default: fail
+    choices: [fail, rename, replace]
+  verify_queries:
+    description: For O(verify_level=restore), queries that are put to the restored databases.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      database:
+        description: Database of the backup in which the query runs.
+        type: str
+        required: true
+      query:
+        description: The query.
+        type: str
+        required: true
+      expect:
+        description:
+          - What the first column of the first row must be, as text.
+          - V(true) and V(false) stand for truth values, an empty text for NULL and for no row.
+        type: str
+        required: true
+  pg_bin_dir:
+    description: Folder of PostgreSQL's programs. By default the usual folders of Debian's and the PostgreSQL project's packages are searched, then the PATH.
+    type: path
+  work_dir:
+    description: Folder for the throwaway server of O(verify_level=restore). It needs room for the databases in full.
+    type: path
+    default: /var/tmp
+extends_documentation_fragment:
+  - mainstay.ops.attributes
+  - mainstay.ops.postgres
+  - mainstay.ops.catalog
+  - mainstay.ops.catalog.backup
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+notes:
+  - Run it on the database host as its user C(postgres) (by C(become)), or anywhere from where the server can be reached.
+  - PostgreSQL does not run as root. When the module does, the throwaway server of a verification runs as the user C(postgres).
+  - What C(pg_restore) would run as C(psql) commands never gets near C(psql). Roles are restored statement by statement over the protocol.
+seealso:
+  - module: mainstay.ops.pg_backup_info
+author:
+  - Mainstay Operations (@mainstay)
+"""
+
+EXAMPLES = r"""
+- name: Have a backup that is younger than a day
+  mainstay.ops.pg_backup:
+    name: ledger
+    databases: [ledger]
+    max_age: 23h
+    store:
+      type: s3
+      bucket: backups
+      prefix: production
+      region: eu-central-1
+    encryption:
+      recipients:
+        - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+        - age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw
+  become: true
+  become_user: postgres
+
+- name: Prove that the newest backup can be restored
+  mainstay.ops.pg_backup:
+    state: verified
+    name: ledger
+    store:
+      type: local
+      path: /srv/backups
+    encryption:
+      identity: "{{ lookup('ansible.builtin.file', '~/backup.key') }}"
+    verify_queries:
+      - database: ledger
+        query: SELECT count(*) > 0 FROM entries
+        expect: "true"
+
+- name: Restore the newest backup that was verified, and keep the old database aside
+  mainstay.ops.pg_backup:
+    state: restored
+    name: ledger
+    backup_id: latest_verified
+    on_existing: rename
+    login_host: db1.example.com
+    login_password: "{{ postgres_password }}"
+    ssl_mode: verify-full
+    ca_cert: /etc/ssl/certs/internal-ca.pem
+    store:
+      type: local
+      path: /srv/backups
+    encryption:
+      identity_file: /root/backup.key
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, in words and in order.
+  type: list
+  elements: str
+  returned: success
+  sample: [dump the roles, dump the database ledger, publish the backup]
+backup:
+  description: The backup that exists, was taken, verified or restored. Empty if there is none yet, in check mode.
+  type: dict
+  returned: success
+  contains:
+    id:
+      description: Time of its start in UTC, and random digits. Ids sort by time.
+      type: str
+      returned: always
+      sample: 20261122T174200Z-1a2b3c4d
+    kind:
+      description: Always V(postgres).
+      type: str
+      returned: always
+    method:
+      description: How it was taken.
+      type: str
+      returned: always
+    name:
+      description: Name of the catalogue.
+      type: str
+      returned: always
+    location:
+      description: Where its objects are.
+      type: str
+      returned: always
+    good:
+      description: Whether its manifest can be read and its newest verification, if there is any, did not fail.
+      type: bool
+      returned: always
+    problem:
+      description: Why its manifest cannot be read; empty if it can.
+      type: str
+      returned: always
+    started:
+      description: When the run began.
+      type: str
+      returned: always
+    finished:
+      description: When the last object was stored.
+      type: str
+      returned: always
+    recoverable_from:
+      description: The earliest moment that it can bring back.
+      type: str
+      returned: always
+    recoverable_to:
+      description: The latest moment that it can bring back. For V(logical) it is the moment of the oldest snapshot that was dumped.
+      type: str
+      returned: always
+    bytes_stored:
+      description: Bytes of its objects in the store.
+      type: int
+      returned: always
+    bytes_plain:
+      description: Bytes of the dumps before compression.
+      type: int
+      returned: always
+    source:
+      description: The server it comes from (host, server_version, server_version_num, role, system_identifier, timeline, lsn).
+      type: dict
+      returned: always
+    contents:
+      description:
+        - The object with the roles (C(globals)) and the databases, each with its owner, encoding, collation, size_bytes, tables, estimated_rows,
+          exact rows of its smaller tables (row_counts), extensions, roles, settings and grants.
+      type: dict
+      returned: always
+    objects:
+      description: Its objects, each with name, bytes, sha256 and plain_bytes.
+      type: list
+      elements: dict
+      returned: always
+    compression:
+      description: How it is compressed.
+      type: dict
+      returned: always
+    encryption:
+      description: How it is encrypted, with the recipients' public keys.
+      type: dict
+      returned: always
+    tools:
+      description: Versions of the programs that made it.
+      type: dict
+      returned: always
+    labels:
+      description: The words given in O(labels).
+      type: dict
+      returned: always
+    warnings:
+      description: What whoever restores it should know.
+      type: list
+      elements: str
+      returned: always
+    verified:
+      description: Whether it was restored for trial with success, and no verification failed after that.
+      type: bool
+      returned: always
+    verified_at:
+      description: When that was.
+      type: str
+      returned: always
+    verifications:
+      description: The results of all verifications, oldest first; see RV(verification).
+      type: list
+      elements: dict
+      returned: always
+bytes_stored:
+  description: Bytes of the backup in the store.
+  type: int
+  returned: success
+bytes_plain:
+  description: Bytes of the backup before compression.
+  type: int
+  returned: success
+recoverable_from:
+  description: The earliest moment that the backup can bring back, in UTC.
+  type: str
+  returned: success
+  sample: "2026-11-22T17:42:00Z"
+recoverable_to:
+  description: The latest moment that the backup can bring back, in UTC.
+  type: str
+  returned: success
+  sample: "2026-11-22T17:42:00Z"
+verification:
+  description:
+    - The result of the verification, for O(state=verified); empty otherwise and in check mode.
+    - It is returned as well when the backup was found at fault.
+  type: dict
+  returned: always
+  contains:
+    at:
+      description: When it ended.
+      type: str
+      returned: always
+    level:
+      description: See O(verify_level).
+      type: str
+      returned: always
+    status:
+      description: V(successful), or V(failed) if the backup is at fault.
+      type: str
+      returned: always
+    seconds:
+      description: How long it took.
+      type: float
+      returned: always
+    phases:
+      description: Seconds of each phase.
+      type: dict
+      returned: always
+    cause:
+      description: Why it failed.
+      type: str
+      returned: always
+    details:
+      description:
+        - For V(restore), the server's version, the databases with tables and rows counted, whether C(pg_amcheck) ran,
+          and the answers to O(verify_queries).
+      type: dict
+      returned: always
+restored:
+  description: What was restored.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    database:
+      description: Name under which it is in place.
+      type: str
+      returned: always
+    source_database:
+      description: Its name in the backup.
+      type: str
+      returned: always
+    action:
+      description: V(create), V(replace) or V(rename).
+      type: str
+      returned: always
+    previous:
+      description: Name under which the old database was kept; empty if none was.
+      type: str
+      returned: always
+    tables:
+      description: How many tables it has.
+      type: int
+      returned: always
+    rows_checked:
+      description: How many rows were counted and compared with the manifest.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took, without the swap.
+      type: float
+      returned: always
+phases:
+  description: Seconds of each phase (dump_globals, dump, publish; list, checksum, content, prepare, globals, restore, check, analyze, remove; swap).
+  type: dict
+  returned: success
+seconds:
+  description: How long the module worked.
+  type: float
+  returned: success
+diff:
+  description:
+    - The backups, the verifications or the databases, before and after.
+  type: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres import states
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import postgres_argument_spec
+
+
+def argument_spec() -> dict[str, object]:
+    """Return the module's options."""
+    query = {name: {"type": "str", "required": True} for name in ("database", "query", "expect")}
+    return {
+        **postgres_argument_spec(),
+        **spec.store_argument_spec(),
+        **spec.backup_argument_spec(),
+        "state": {"type": "str", "default": "present", "choices": ["present", "verified", "restored"]},
+        "method": {"type": "str", "default": "logical", "choices": ["logical"]},
+        "databases": {"type": "list", "elements": "str", "default": []},
+        "exclude_databases": {"type": "list", "elements": "str", "default": []},
+        "include_globals": {"type": "bool", "default": True},
+        "target_database": {"type": "str"},
+        "on_existing": {"type": "str", "default": "fail", "choices": ["fail", "rename", "replace"]},
+        "verify_queries": {"type": "list", "elements": "dict", "default": [], "options": query},
+        "pg_bin_dir": {"type": "path"},
+        "work_dir": {"type": "path", "default": "/var/tmp"},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        with interruptible(f"reach the state {module.params['state']} of the backups {module.params['name']}"):
+            result, warnings = states.run(module.params, module.check_mode)
+    except MainstayError as error:
+        module.fail_json(msg=str(error), **error.details)
+    for warning in warnings:
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
