@@ -165,7 +165,10 @@ options:
         choices: [primary, replica, master, slave]
       max_lag:
         description:
-          - C(postgres) and C(redis) only. A replica that is more seconds behind than this is unhealthy. It is not judged on a primary.
+          - C(postgres) and C(redis) only. A replica that is more seconds behind than this, or does not know how far, is unhealthy.
+            It is not judged on a primary.
+          - The lag of a PostgreSQL standby that has replayed all it received, and still receives, is 0. Otherwise it is the age of the last transaction that
+            it replayed, which just after a quiet time is more than the delay, so give O(retries).
           - A Redis replica's lag is the time since it last heard of its master, which on a quiet link is up to C(repl-ping-replica-period), 10 seconds by
             default. One whose link is down is unhealthy with this option, and degraded without it.
         type: float

