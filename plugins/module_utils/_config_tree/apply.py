@@ -181,12 +181,8 @@ class Swap:
         pending = plan.pending
         for change in sorted((c for c in pending if c.entry.state == "directory" and c.change == "created"), key=lambda c: c.entry.dest.count("/")):
             self._folder(change.entry.dest, change.uid, change.gid, change.entry.mode)
-        ready = []
-        for change in pending:
-            if change.entry.state in ("file", "link") and change.change in ("created", "modified"):
-                ready.append((change, _prepare(change)))
-                self._leftovers.append(ready[-1][1])
-        for change, path in ready:
+        replaced = [c for c in pending if c.entry.state in ("file", "link") and c.change in ("created", "modified")]
+        for change, path in [(change, self._ready(change)) for change in replaced]:
             self._replace(change, path)
         for change in pending:
             if change.change == "mode":
@@ -202,6 +198,11 @@ class Swap:
         self._undo.append(lambda: os.rmdir(path))
         _set_attributes(path, uid, gid, mode)
         self._folders.add(posixpath.dirname(path))
+
+    def _ready(self, change: Change) -> str:
+        path = _prepare(change)
+        self._undo.append(lambda: _discard(path))
+        return path
 
     def _replace(self, change: Change, path: str) -> None:
         dest = change.entry.dest
