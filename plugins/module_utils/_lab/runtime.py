@@ -43,7 +43,8 @@ class Runtime:
         if self.name == "docker":
             return ["--privileged", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker"]
         # SYS_ADMIN lets systemd make the namespaces that its sandboxing needs: without it a unit's hardening is skipped in silence.
-        options = ["--systemd=always", "--cap-add", "NET_ADMIN,NET_RAW,SYS_ADMIN"]
+        # SYS_PTRACE lets it see its own children in a /proc with ProtectProc=invisible, where PrivateUsers=yes fails otherwise (Debian's Redis has both).
+        options = ["--systemd=always", "--cap-add", "NET_ADMIN,NET_RAW,SYS_ADMIN,SYS_PTRACE"]
         if not self.cgroup_v2:
             for key, value in _CGROUP_V1_ENVIRONMENT.items():
                 options += ["--env", f"{key}={value}"]
