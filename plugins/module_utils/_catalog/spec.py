@@ -10,7 +10,6 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import LEVELS, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, Identity
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.s3 import S3Options, S3Store
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore, Store
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
@@ -80,6 +79,8 @@ def open_store(options: t.Mapping[str, t.Any]) -> Store:
     """Return the store that the option ``store`` describes."""
     if options["type"] == "local":
         return LocalStore(options["path"])
+    from ansible_collections.mainstay.ops.plugins.module_utils._catalog.s3 import S3Options, S3Store  # boto3 takes a third of a second to load
+
     return S3Store(S3Options(**{name: options[name] for name in _S3_OPTIONS}))
 
 
