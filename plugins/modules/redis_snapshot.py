@@ -17,7 +17,8 @@ options:
   state:
     description:
       - V(present) makes sure of a good backup that is not older than O(max_age), and takes one only if there is none.
-      - V(verified) verifies the backup that O(backup_id) names, to the level O(verify_level), and stores the result beside it. The server is not contacted.
+      - V(verified) means that the backup O(backup_id) was verified at O(verify_level), or at a stronger one, not longer than O(max_age) ago.
+        The result is stored beside the backup. The server is not contacted.
       - V(restored) replaces the data of the server by that of the backup.
     type: str
     default: present
@@ -129,192 +130,213 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be done in check mode.
-  returned: always
+  description: What was done, or would be done in check mode, in words and in order.
   type: list
   elements: str
-  sample: ["take a snapshot of Redis 7.0.15 at 127.0.0.1:6379 (replica) by psync into s3://backups/production"]
+  returned: success
+  sample: ["take a snapshot of Redis 7.0.15 at 127.0.0.1:6379 (replica) by psync", publish the backup]
 backup:
-  description:
-    - The backup that was taken, found, verified or restored. Null in check mode where one would be taken.
-    - See RV(mainstay.ops.redis_snapshot_info#module:backups) for its keys.
-  returned: success
+  description: The backup that exists, was taken, verified or restored. Empty if there is none yet, in check mode.
   type: dict
-bytes_plain:
-  description: Bytes of the backup's data when opened.
   returned: success
-  type: int
+  contains:
+    id:
+      description: Time of its start in UTC, and random digits. Ids sort by time.
+      type: str
+      returned: always
+      sample: 20261122T174200Z-1a2b3c4d
+    kind:
+      description: Always V(redis).
+      type: str
+      returned: always
+    method:
+      description: How it was read, V(psync) or V(bgsave).
+      type: str
+      returned: always
+    name:
+      description: Name of the catalogue.
+      type: str
+      returned: always
+    location:
+      description: Where its objects are.
+      type: str
+      returned: always
+    good:
+      description: Whether its manifest can be read and its newest verification, if there is any, did not fail.
+      type: bool
+      returned: always
+    problem:
+      description: Why its manifest cannot be read; empty if it can.
+      type: str
+      returned: always
+    started:
+      description: When the run began.
+      type: str
+      returned: always
+    finished:
+      description: When the last object was stored.
+      type: str
+      returned: always
+    recoverable_from:
+      description: The moment whose data it holds, which is when the server forked.
+      type: str
+      returned: always
+    recoverable_to:
+      description: The same moment.
+      type: str
+      returned: always
+    bytes_stored:
+      description: Bytes of its objects in the store.
+      type: int
+      returned: always
+    bytes_plain:
+      description: Bytes of the snapshot before compression.
+      type: int
+      returned: always
+    source:
+      description:
+        - The server it comes from (host, address, product, version, mode, role, run_id, replication_id, replication_offset, used_memory).
+        - The RDB magic, and whether the snapshot ends with a checksum (has_checksum).
+        - For V(psync) the framing of the stream, and whether the server sent no commands after it (rdb_only).
+      type: dict
+      returned: always
+    contents:
+      description:
+        - Keys per database, as the lower and the higher of the counts before and after the server forked.
+        - Whether nothing was written, expired or evicted between the two (keys_exact), so that any other number in the backup is an error.
+      type: dict
+      returned: always
+      sample: {"keys": {"db0": {"min": 1204, "max": 1204}}, "keys_exact": true}
+    objects:
+      description: Its objects, each with name, bytes, sha256 and plain_bytes.
+      type: list
+      elements: dict
+      returned: always
+    compression:
+      description: How it is compressed.
+      type: dict
+      returned: always
+    encryption:
+      description: How it is encrypted, with the recipients' public keys.
+      type: dict
+      returned: always
+    tools:
+      description: Versions of the programs that made it.
+      type: dict
+      returned: always
+    labels:
+      description: The words given in O(labels).
+      type: dict
+      returned: always
+    warnings:
+      description: What whoever restores it should know.
+      type: list
+      elements: str
+      returned: always
+    verified:
+      description: Whether it was restored for trial with success, and no verification failed after that.
+      type: bool
+      returned: always
+    verified_at:
+      description: When that was.
+      type: str
+      returned: always
+    verifications:
+      description: The results of all verifications, oldest first; see RV(verification).
+      type: list
+      elements: dict
+      returned: always
 bytes_stored:
   description: Bytes of the backup in the store.
-  returned: success
   type: int
-keys_restored:
-  description: Keys per database that the server has after O(state=restored), empty otherwise and in check mode.
   returned: success
-  type: dict
-  sample: {"db0": 1204}
-phases:
-  description: Seconds by the name of the phase.
+bytes_plain:
+  description: Bytes of the backup before compression.
+  type: int
   returned: success
-  type: dict
-  sample: {"plan": 0.02, "publish": 0.01, "stream": 3.2, "wait": 5.1}
-seconds:
-  description: Seconds that all of it took.
+recoverable_from:
+  description: The earliest moment that the backup can bring back, in UTC.
+  type: str
   returned: success
-  type: float
+  sample: "2026-11-22T17:42:00Z"
+recoverable_to:
+  description: The latest moment that the backup can bring back, in UTC.
+  type: str
+  returned: success
+  sample: "2026-11-22T17:42:00Z"
 verification:
-  description: The result of O(state=verified), null otherwise. Returned on failure too if the backup is at fault.
-  returned: success
+  description:
+    - The result of the verification, for O(state=verified); empty otherwise, and in check mode where one would be made.
+    - It is returned as well when the backup was found at fault.
   type: dict
+  returned: success
   contains:
     at:
       description: When it ended.
       type: str
       returned: always
     level:
-      description: How far it went.
+      description: See O(verify_level).
       type: str
       returned: always
     status:
-      description: V(successful) or V(failed).
-      type: str
-      returned: always
-    cause:
-      description: Why it failed, empty if it did not.
+      description: V(successful), or V(failed) if the backup is at fault.
       type: str
       returned: always
     seconds:
-      description: Seconds that it took.
+      description: How long it took.
       type: float
       returned: always
     phases:
-      description: Seconds by the name of the phase.
+      description: Seconds of each phase.
       type: dict
+      returned: always
+    cause:
+      description: Why it failed.
+      type: str
       returned: always
     details:
-      description: What was seen, at the level V(restore) the keys per database among it.
+      description:
+        - For V(restore), the server that loaded it, the RDB magic, bytes, whether there is a checksum, the keys per database,
+          whether these were compared exactly or with bounds, and warnings.
       type: dict
       returned: always
+restored:
+  description: The databases that the server has after O(state=restored); empty in check mode.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    database:
+      description: Name of the database, such as V(db0).
+      type: str
+      returned: always
+    keys_count:
+      description: How many keys it has.
+      type: int
+      returned: always
+phases:
+  description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist).
+  type: dict
+  returned: success
+seconds:
+  description: How long the module worked.
+  type: float
+  returned: success
+diff:
+  description: The backups, the verifications or the keys, before and after.
+  type: dict
+  returned: success
 """
 
-import dataclasses
-import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed, verify
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import login_from, redis_argument_spec
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import bounds_from
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import check_target, look_at, restore
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import KIND, Settings, due, take
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import METHODS, plan_source
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import find_program
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import RedisChecks, loaded_keys
-
-Params = t.Mapping[str, t.Any]
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What is returned, filled on the way."""
-
-    backup: Backup | None = None
-    actions: list[str] = dataclasses.field(default_factory=list)
-    phases: dict[str, float] = dataclasses.field(default_factory=dict)
-    warnings: list[str] = dataclasses.field(default_factory=list)
-    keys_restored: dict[str, int] = dataclasses.field(default_factory=dict)
-    verification: dict[str, t.Any] | None = None
-    before: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    after: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-
-    def result(self, catalogue: Catalogue, seconds: float) -> dict[str, t.Any]:
-        """Return the module's result."""
-        summary = None if self.backup is None else catalogue.summary(self.backup)
-        return {
-            "changed": bool(self.actions),
-            "actions": self.actions,
-            "backup": summary,
-            "bytes_plain": summary["bytes_plain"] if summary else 0,
-            "bytes_stored": summary["bytes_stored"] if summary else 0,
-            "keys_restored": self.keys_restored,
-            "phases": self.phases,
-            "seconds": round(seconds, 3),
-            "verification": self.verification,
-            "diff": {"before": self.before, "after": self.after},
-        }
-
-
-def ensure_present(params: Params, catalogue: Catalogue, outcome: Outcome, check_mode: bool) -> None:
-    """Take a backup if the newest good one is too old."""
-    settings = Settings(
-        spec.compression_of(params), spec.encryption_of(params), spec.labels_of(params), float(params["idle_timeout"]), float(params["wait_timeout"])
-    )
-    newest = catalogue.newest_good()
-    outcome.before = outcome.after = {"newest_backup": newest.id if newest else None}
-    if not due(newest, spec.parse_duration(params["max_age"]), utc_now()):
-        outcome.backup = newest
-        return
-    with timed(outcome.phases, "plan"):
-        settings.check()
-        plan = plan_source(login_from(params), params["method"], params["prefer_replica"], params["max_replica_lag"])
-    outcome.warnings += plan.warnings
-    outcome.actions.append(f"take a snapshot of {plan.words} into {catalogue.store.describe()}")
-    outcome.after = {"newest_backup": "a new one"}
-    if not check_mode:
-        outcome.backup = take(catalogue, plan, settings, outcome.phases)
-
-
-def require_opening(backup: Backup, identity: Identity) -> None:
-    """Find out that a backup can be decrypted and decompressed here before anything is begun."""
-    manifest = backup.require_manifest()
-    require_programs(reading_filters(manifest.compression, manifest.encryption, identity))
-
-
-def ensure_verified(params: Params, catalogue: Catalogue, outcome: Outcome, check_mode: bool) -> None:
-    """Verify the chosen backup."""
-    backup, level, identity = catalogue.choose(params["backup_id"]), params["verify_level"], spec.identity_of(params)
-    backup.require_manifest()
-    if level in ("content", "restore"):
-        require_opening(backup, identity)
-    if level == "restore":
-        find_program()
-    outcome.actions.append(f"verify backup {backup.id} at the level {level}")
-    outcome.before, outcome.after = {"verified": backup.verified_at is not None}, {"verified": backup.verified_at is not None or level == "restore"}
-    outcome.backup = backup
-    if not check_mode:
-        checks = RedisChecks(catalogue, identity, params["work_dir"], float(params["wait_timeout"]))
-        outcome.backup = verify(catalogue, backup, level, identity, checks)
-        result = outcome.backup.verifications[-1]
-        outcome.verification, outcome.phases = result.plain(), result.phases
-        outcome.warnings += result.details.get("warnings", [])
-
-
-def ensure_restored(params: Params, catalogue: Catalogue, outcome: Outcome, check_mode: bool) -> None:
-    """Replace the server's data by that of the chosen backup."""
-    login, identity = login_from(params), spec.identity_of(params)
-    outcome.backup = backup = catalogue.choose(params["backup_id"])
-    manifest = backup.require_manifest()
-    with timed(outcome.phases, "plan"):
-        require_opening(backup, identity)
-        find_program()
-        target = look_at(login)
-        check_target(target, manifest, params["force"])
-    outcome.actions.append(f"replace the {target.facts.key_count} keys of {target.facts.name} at {login.address} by those of backup {backup.id}")
-    expected = {name: high for name, (_low, high) in bounds_from(manifest.contents).databases.items()}
-    outcome.before, outcome.after = {"keys": loaded_keys(target.facts)}, {"backup": backup.id, "keys": expected}
-    if target.watched:
-        outcome.warnings.append("Sentinel watches the server; if sending the data takes longer than its patience, it moves the master")
-    if not check_mode:
-        outcome.keys_restored = restore(login, target, catalogue, backup, identity, params["work_dir"], float(params["wait_timeout"]), outcome.phases)
-
-
-ENSURE = {"present": ensure_present, "verified": ensure_verified, "restored": ensure_restored}
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._redis import states
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import redis_argument_spec
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -323,8 +345,8 @@ def argument_spec() -> dict[str, t.Any]:
         **spec.store_argument_spec(),
         **spec.backup_argument_spec(),
         **redis_argument_spec(),
-        "state": {"type": "str", "default": "present", "choices": list(ENSURE)},
-        "method": {"type": "str", "default": "auto", "choices": list(METHODS)},
+        "state": {"type": "str", "default": "present", "choices": ["present", "verified", "restored"]},
+        "method": {"type": "str", "default": "auto", "choices": ["auto", "psync", "bgsave"]},
         "prefer_replica": {"type": "bool", "default": True},
         "max_replica_lag": {"type": "int", "default": 30},
         "restore_method": {"type": "str", "default": "replicate", "choices": ["replicate"]},
@@ -338,19 +360,14 @@ def argument_spec() -> dict[str, t.Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    params, outcome, started = module.params, Outcome(), time.monotonic()
     try:
-        for name in ("max_replica_lag", "idle_timeout", "wait_timeout"):
-            if params[name] < 1:
-                raise InvalidInput("run redis_snapshot", f"{name} is {params[name]}, it must be at least 1")
-        catalogue = spec.open_catalogue(params, KIND)
-        with interruptible(f"finish state={params['state']}"):
-            ENSURE[params["state"]](params, catalogue, outcome, module.check_mode)
+        with interruptible(f"reach the state {module.params['state']} of the snapshots {module.params['name']}"):
+            result, warnings = states.run(module.params, module.check_mode)
     except MainstayError as error:
-        module.fail_json(msg=str(error), actions=outcome.actions, **error.details)
-    for warning in outcome.warnings:
+        module.fail_json(msg=str(error), **error.details)
+    for warning in warnings:
         module.warn(warning)
-    module.exit_json(**outcome.result(catalogue, time.monotonic() - started))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,8 @@ class Server:
             }
         if not login.unix_socket:
             settings["socket_connect_timeout"] = timeout
+        if redis.VERSION[0] >= 5:  # earlier ones speak RESP 2 only; this makes all of them do the same
+            settings["protocol"] = 2
         self._client = redis.Redis(
             username=login.user, password=login.password, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), single_connection_client=False, **settings
         )

@@ -187,7 +187,8 @@ class SnapshotStream:
     def describe(self) -> dict[str, t.Any]:
         """Return what the manifest says of the way that the bytes came."""
         parser = self._parser
-        return {"snapshot_replication_id": parser.replication_id, "snapshot_offset": parser.offset, "framing": parser.framing, "rdb_only": self.rdb_only}
+        told = {"replication_id": parser.replication_id, "replication_offset": parser.offset} if self.forked else {}
+        return {**told, "framing": parser.framing, "rdb_only": self.rdb_only}
 
     def wait_started(self, timeout: float) -> None:
         """Read on until the server begins to send.

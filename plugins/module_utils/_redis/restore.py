@@ -137,6 +137,7 @@ def restore(
             with timed(phases, "load"):
                 loaded = source.wait_loaded(wait_timeout)
                 check_program(target.facts, loaded, manifest)
+                source.forget_history()
             with timed(phases, "replicate"), Server(login, timeout=max(60.0, wait_timeout)) as server:
                 keys = _replicate(server, target, source, wait_timeout)
     with timed(phases, "persist"), Server(login) as server:

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, is_local
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, LoginFailed, Refused, Server, is_local
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import RdbObserver
 
@@ -202,13 +202,15 @@ def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candi
 
 
 def _knows_psync(login: Login) -> bool:
-    """Ask whether the server has ``PSYNC``; one that does not tell is believed to have it."""
+    """Ask whether the server has ``PSYNC`` or its predecessor ``SYNC``; one that does not tell is believed to have them."""
     with Server(login) as server:
         try:
-            reply = server.command("COMMAND INFO", "psync")
+            reply = server.command("COMMAND INFO", "psync", "sync")
+        except LoginFailed:
+            raise
         except Refused:
             return True
-    return bool(reply) and (reply.get("psync") if isinstance(reply, dict) else reply[0]) is not None
+    return any(entry is not None for entry in (reply.values() if isinstance(reply, dict) else reply))
 
 
 class SavedFile:

@@ -162,6 +162,15 @@ class Throwaway:
                 raise MainstayError("load the snapshot into a throwaway server", f"it has not ended after {timeout:g} seconds", "raise wait_timeout")
             time.sleep(POLL_SECONDS)
 
+    def forget_history(self) -> None:
+        """Take a new replication history, so that every replica loads the snapshot in full.
+
+        A master that loads a snapshot remembers the history it came from, and lets a server with that history and offset go on with
+        the data that it has.
+        """
+        self.server.command("REPLICAOF", "127.0.0.1", DEAD_PORT, doing="prepare the throwaway server")
+        self.server.command("REPLICAOF", "NO", "ONE", doing="prepare the throwaway server")
+
     def last_words(self) -> str:
         """Return the warnings at the end of its log."""
         try:
