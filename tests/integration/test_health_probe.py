@@ -428,6 +428,19 @@ def test_https_client_certificate(capsys: pytest.CaptureFixture[str], authority:
         assert only(probe(capsys, {**check, "client_cert": client.cert, "client_key": client.key}))["status"] == "healthy"
 
 
+def test_encrypted_client_key_is_refused_before_anything_is_probed(
+    capsys: pytest.CaptureFixture[str], web: Web, authority: Authority, tmp_path: pathlib.Path,
+) -> None:
+    client = authority.issue("client")
+    key = serialization.load_pem_private_key(pathlib.Path(client.key).read_bytes(), None)
+    encrypted = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"passphrase"))
+    (tmp_path / "key.pem").write_bytes(encrypted)
+    check = {"type": "http", "url": "https://a", "client_cert": client.cert, "client_key": str(tmp_path / "key.pem")}
+    message = refused(probe(capsys, {"type": "http", "url": web.url()}, check))
+    assert "could not load client_cert and client_key" in message and "keys without a passphrase" in message
+    assert not web.seen
+
+
 # tcp and tls
 
 
