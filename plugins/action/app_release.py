@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of app_release: hash the archive, ask the host whether it needs it, transfer it only then."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._release.archive import file_sha256
+
+MODULE = "mainstay.ops.app_release"
+
+
+class ActionModule(ActionBase):
+    """Two calls on a host that lacks the release, one on any other."""
+
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the task.
+
+        Raises:
+            AnsibleActionFail: the archive cannot be read, or is not the one that ``sha256`` names.
+        """
+        super().run(tmp, task_vars)
+        args = {name: value for name, value in self._task.args.items() if not name.startswith("_")}
+        if args.get("state", "present") != "present" or not args.get("archive"):
+            return self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+        archive = os.path.abspath(os.path.expanduser(str(args["archive"])))
+        args["sha256"] = self._hash(archive, str(args.get("sha256") or ""))
+        planned = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+        if planned.get("failed") or not planned.get("changed") or self._task.check_mode:
+            return planned
+        folder = self._make_tmp_path()
+        try:
+            uploaded = self._transfer_file(archive, self._connection._shell.join_path(folder, "archive"))
+            self._fixup_perms2((folder, uploaded))
+            return self._execute_module(module_name=MODULE, module_args={**args, "_uploaded": uploaded}, task_vars=task_vars)
+        finally:
+            self._remove_tmp_path(folder)
+
+    def _hash(self, archive: str, wanted: str) -> str:
+        """The archive's hash."""
+        try:
+            found = file_sha256(archive)
+        except MainstayError as exc:
+            raise AnsibleActionFail(str(exc)) from None
+        if wanted and wanted.lower() != found:
+            raise AnsibleActionFail(f"the release archive {archive} has the SHA-256 {found}, not {wanted}; build it anew, or correct the hash")
+        return found

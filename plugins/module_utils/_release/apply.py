@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps that change an application's folder. Each is whole or not done at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import shutil
+import time
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._release import archive as archives
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import STAMP, Home, Lock, Record, State
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import appended, plan_locked
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _write(path: str, content: t.Mapping[str, t.Any]) -> None:
+    """Write a JSON file that is there whole or not at all."""
+    beside = f"{path}.new"
+    with open(beside, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chmod(beside, 0o644)
+    os.rename(beside, path)
+
+
+def _need_root(home: Home) -> None:
+    if not os.path.isdir(home.releases):
+        raise MainstayError(f"use {home.root}", "it is not the folder of an application", "run the role app_host on this host first")
+
+
+def unpack(home: Home, release: str, archive: str, sha256: str) -> None:
+    """Unpack an archive beside the other releases and put it in place by one rename, over one of the same name that nothing uses.
+
+    Raises:
+        MainstayError: it is not the archive that ``sha256`` names, or it cannot be unpacked.
+    """
+    _need_root(home)
+    found = archives.file_sha256(archive)
+    if sha256 and found != sha256:
+        raise MainstayError(f"unpack release {release}", f"the archive has the SHA-256 {found}, not {sha256}", "build it anew, or correct the hash")
+    incoming, outgoing = (os.path.join(home.releases, f".{word}-{release}") for word in ("incoming", "outgoing"))
+    archives.unpack(archive, incoming)
+    try:
+        _write(os.path.join(incoming, STAMP), {"release": release, "sha256": found, "unpacked": _now()})
+        shutil.rmtree(outgoing, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(home.release(release), outgoing)
+        os.rename(incoming, home.release(release))
+    except OSError as exc:
+        shutil.rmtree(incoming, ignore_errors=True)
+        raise MainstayError(f"put release {release} in place", exc, "remove the cause and run again") from exc
+    shutil.rmtree(outgoing, ignore_errors=True)
+
+
+def record(home: Home, state: State, new: Record, by: str) -> None:
+    """Append a record to the history."""
+    _need_root(home)
+    _write(home.history, {"records": appended(state.history, dataclasses.replace(new, time=_now(), by=by))})
+
+
+def remove(home: Home, releases: t.Iterable[str]) -> None:
+    """Remove unpacked releases."""
+    for release in releases:
+        shutil.rmtree(home.release(release))
+
+
+def take_lock(home: Home, owner: str, by: str, timeout: float, check_mode: bool) -> bool:
+    """Take the lock for one run.
+
+    Returns:
+        Whether it had to be taken, because this run did not hold it yet.
+
+    Raises:
+        MainstayError: another run holds it.
+    """
+    if check_mode:
+        return plan_locked(home.read_lock(), owner, time.time(), timeout)
+    _need_root(home)
+    # The folder itself serves as the mutex of the file's readers and writers.
+    handle = os.open(home.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        needed = plan_locked(home.read_lock(), owner, time.time(), timeout)
+        if needed:
+            _write(home.lock, dataclasses.asdict(Lock(owner, by, time.time())))
+        return needed
+    finally:
+        os.close(handle)
+
+
+def release_lock(home: Home, owner: str, check_mode: bool) -> bool:
+    """Give the lock back if this run holds it; an empty ``owner`` takes it from anybody.
+
+    Returns:
+        Whether there was something to give back.
+    """
+    lock = home.read_lock()
+    if lock is None or owner not in ("", lock.owner):
+        return False
+    if not check_mode:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(home.lock)
+    return True

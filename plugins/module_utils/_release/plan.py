@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done about releases: pure decisions on a state that was read before."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import HISTORY_LIMIT, Lock, Record, State
+
+
+def plan_present(state: State, release: str, sha256: str) -> str:
+    """Say what unpacking takes: ``unchanged``, ``unpack``, or ``replace`` (other content under the same name, which nothing uses).
+
+    Args:
+        sha256: hash of the archive; empty to accept whatever is installed.
+
+    Raises:
+        InvalidInput: the name is taken by other content that is live, or that a rollback leads to.
+    """
+    found = state.installed(release)
+    if found is None:
+        return "unpack"
+    if sha256 in ("", found.sha256):
+        return "unchanged"
+    live = state.live
+    if live is not None and release in (live.release, live.previous):
+        use = "is live" if release == live.release else f"is what a rollback from {live.release} leads to"
+        raise InvalidInput(f"unpack release {release}", f"a release of this name with other content {use}", "build the archive under a new name")
+    return "replace"
+
+
+def next_record(state: State, release: str, slot: str, kind: str) -> Record | None:
+    """The record of a release that goes live, without time and person; None if it is live in this slot already.
+
+    A deployment can be rolled back to what was live before it. A rollback leads back in time only: its ``previous`` is the one that the release had
+    when it was deployed, so that a second rollback never brings back the release that was just left.
+
+    Raises:
+        InvalidInput: the release is not unpacked.
+    """
+    if state.installed(release) is None:
+        raise InvalidInput(f"record release {release} as live", "it is not unpacked on this host")
+    live = state.live
+    if live is not None and (live.release, live.slot) == (release, slot):
+        return None
+    if live is None:
+        previous = ""
+    elif live.release == release:
+        previous = live.previous
+    elif kind == "rollback":
+        previous = next((record.previous for record in reversed(state.history) if record.release == release and record.kind == "deploy"), "")
+    else:
+        previous = live.release
+    return Record(release, slot, previous, kind)
+
+
+def appended(history: t.Sequence[Record], record: Record) -> list[dict[str, str]]:
+    """The history with a new record, as it is written."""
+    return [dataclasses.asdict(old) for old in [*history, record][-HISTORY_LIMIT:]]
+
+
+def plan_pruned(state: State, keep: int) -> list[str]:
+    """The releases to remove, oldest first: all but the newest ``keep``, never one that is live, in a slot, or what a rollback leads to."""
+    used = set(state.slots.values())
+    if state.live is not None:
+        used |= {state.live.release, state.live.previous}
+    names = [found.release for found in state.releases]
+    return [name for name in names[:max(len(names) - keep, 0)] if name not in used]
+
+
+def plan_locked(lock: Lock | None, owner: str, now: float, timeout: float) -> bool:
+    """Whether the lock has to be written: not if this run holds it already.
+
+    Raises:
+        MainstayError: another run holds it, and has not held it for longer than ``timeout`` seconds.
+    """
+    if lock is None:
+        return True
+    if lock.owner == owner:
+        return False
+    age = now - lock.since
+    if age <= timeout:
+        raise MainstayError("take the lock for a deployment", f"{lock.by or 'somebody'} took it {age:.0f} seconds ago (run {lock.owner})",
+                            "wait for that run to end; if it was killed, say so with app_release_unlock=true")
+    return True

@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep the releases of an application on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_release
+version_added: "0.1.0"
+short_description: Unpack, record, prune and lock the releases of an application
+description:
+  - Works on the folder that the role C(app_host) keeps for an application, with its releases side by side.
+  - An archive is read on the controller, and transferred only if its release is not unpacked yet.
+  - It is checked member by member, unpacked beside the others, and put in place by one rename.
+extends_documentation_fragment:
+  - mainstay.ops.attributes
+author:
+  - Mainstay Operations (@mainstay)
+options:
+  root:
+    description: Folder of the application.
+    type: path
+    required: true
+  state:
+    description:
+      - V(present) unpacks O(archive) as O(release).
+        A release of this name with other content is replaced, unless it is live or what a rollback leads to; that is an error.
+      - V(live) records that O(release) went live in O(slot).
+      - V(pruned) removes all but the newest O(keep) releases, never one that is live, in a slot, or what a rollback leads to.
+      - V(locked) takes the lock that keeps other runs out, V(unlocked) gives it back.
+    type: str
+    choices: [present, live, pruned, locked, unlocked]
+    default: present
+  release:
+    description: Name of the release. Required with O(state=present) and O(state=live).
+    type: str
+  archive:
+    description: Path of a tar archive on the controller, of any compression that Python knows. Required with O(state=present).
+    type: path
+  sha256:
+    description: What the archive's SHA-256 must be. Unset, it is computed on the controller and compared after the transfer.
+    type: str
+  slot:
+    description: Name of the slot. Required with O(state=live).
+    type: str
+  kind:
+    description:
+      - How the release became live.
+      - After V(rollback), a further rollback leads further back, never to the release that was left.
+    type: str
+    choices: [deploy, rollback]
+    default: deploy
+  by:
+    description: Who does it, for the record and for those who find the lock.
+    type: str
+    default: ""
+  keep:
+    description: How many releases O(state=pruned) keeps.
+    type: int
+    default: 5
+  owner:
+    description:
+      - The run that the lock belongs to. Required with O(state=locked).
+      - V(unlocked) without it takes the lock from whoever has it.
+    type: str
+    default: ""
+  lock_timeout:
+    description: Seconds after which a lock counts as left behind.
+    type: int
+    default: 3600
+seealso:
+  - module: mainstay.ops.app_release_info
+"""
+
+EXAMPLES = r"""
+- name: Fetch | Unpack the release
+  mainstay.ops.app_release:
+    root: /srv/shop
+    release: "2"
+    archive: /builds/shop-2.tar.gz
+
+- name: Record | Say that it is live
+  mainstay.ops.app_release:
+    root: /srv/shop
+    state: live
+    release: "2"
+    slot: green
+
+- name: Record | Keep three releases
+  mainstay.ops.app_release:
+    root: /srv/shop
+    state: pruned
+    keep: 3
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: [unpack release 2]
+release:
+  description: The release that was asked for, empty if none was.
+  returned: success
+  type: str
+  sample: "2"
+path:
+  description: Folder of that release, empty if none was asked for.
+  returned: success
+  type: str
+  sample: /srv/shop/releases/2
+removed:
+  description: The releases that O(state=pruned) removed.
+  returned: success
+  type: list
+  elements: str
+  sample: ["1"]
+diff:
+  description: Before and after, as lists of the releases, the live record, or the lock.
+  returned: success
+  type: dict
+  sample: {before: "releases: 1\n", after: "releases: 1, 2\n"}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home, Record, State, check_name
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import next_record, plan_present, plan_pruned
+
+Outcome = t.Dict[str, t.Any]
+
+
+def _outcome(actions: list[str], before: str, after: str, removed: t.Sequence[str] = ()) -> Outcome:
+    return {"changed": bool(actions), "actions": actions, "removed": list(removed), "diff": {"before": f"{before}\n", "after": f"{after}\n"}}
+
+
+def _names(state: State) -> list[str]:
+    return [found.release for found in state.releases]
+
+
+def _words(record: Record | None) -> str:
+    return "nothing is live" if record is None else f"{record.release} is live in {record.slot}, a rollback leads to {record.previous or 'nothing'}"
+
+
+def ensure_present(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Unpack the archive; without one that was transferred, say whether it is needed."""
+    state, release = home.read(), params["release"]
+    todo = plan_present(state, release, params["sha256"] or "")
+    before = ", ".join(_names(state)) or "none"
+    if todo == "unchanged":
+        return _outcome([], f"releases: {before}", f"releases: {before}")
+    if params["_uploaded"] and not check_mode:
+        apply.unpack(home, release, params["_uploaded"], params["sha256"] or "")
+    after = ", ".join([name for name in _names(state) if name != release] + [release])
+    return _outcome([f"{todo} release {release}"], f"releases: {before}", f"releases: {after}")
+
+
+def ensure_live(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Record what went live."""
+    state = home.read()
+    if check_mode and state.installed(params["release"]) is None:
+        return _outcome([f"record release {params['release']} as live in {params['slot']}"], _words(state.live), f"{params['release']} is live")
+    new = next_record(state, params["release"], params["slot"], params["kind"])
+    if new is None:
+        return _outcome([], _words(state.live), _words(state.live))
+    if not check_mode:
+        apply.record(home, state, new, params["by"])
+    return _outcome([f"record release {new.release} as live in {new.slot}"], _words(state.live), _words(new))
+
+
+def ensure_pruned(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Remove old releases."""
+    if params["keep"] < 1:
+        raise InvalidInput("prune the releases", "keep must be at least 1")
+    state = home.read()
+    removed = plan_pruned(state, params["keep"])
+    if not check_mode:
+        apply.remove(home, removed)
+    after = [name for name in _names(state) if name not in removed]
+    return _outcome([f"remove release {name}" for name in removed], f"releases: {', '.join(_names(state))}", f"releases: {', '.join(after)}", removed)
+
+
+def ensure_locked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Take the lock."""
+    taken = apply.take_lock(home, params["owner"], params["by"], params["lock_timeout"], check_mode)
+    return _outcome(["take the lock"] if taken else [], "free" if taken else "locked", "locked")
+
+
+def ensure_unlocked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Give the lock back."""
+    given = apply.release_lock(home, params["owner"], check_mode)
+    return _outcome(["give the lock back"] if given else [], "locked" if given else "free", "free")
+
+
+ENSURE = {"present": ensure_present, "live": ensure_live, "pruned": ensure_pruned, "locked": ensure_locked, "unlocked": ensure_unlocked}
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """The options; ``_uploaded`` is where the action plugin has put the archive."""
+    return {
+        "root": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": list(ENSURE), "default": "present"},
+        "release": {"type": "str"},
+        "archive": {"type": "path"},
+        "sha256": {"type": "str"},
+        "slot": {"type": "str"},
+        "kind": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
+        "by": {"type": "str", "default": ""},
+        "keep": {"type": "int", "default": 5},
+        "owner": {"type": "str", "default": ""},
+        "lock_timeout": {"type": "int", "default": 3600},
+        "_uploaded": {"type": "path"},
+    }
+
+
+def main() -> None:
+    """Entry point of the module."""
+    required = [("state", "present", ["release", "archive"]), ("state", "live", ["release", "slot"]), ("state", "locked", ["owner"])]
+    module = AnsibleModule(argument_spec=argument_spec(), required_if=required, supports_check_mode=True)
+    params = module.params
+    home = Home(params["root"])
+    try:
+        for what in ("release", "slot"):
+            if params[what] is not None:
+                check_name(what, params[what])
+        result = ENSURE[params["state"]](home, params, module.check_mode)
+    except MainstayError as exc:
+        module.fail_json(msg=str(exc), **exc.details)
+    release = params["release"] or ""
+    module.exit_json(release=release, path=home.release(release) if release else "", **result)
+
+
+if __name__ == "__main__":
+    main()
