@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
         except InvalidInput as exc:
             raise AnsibleActionFail(str(exc)) from None
         files, payload = pack([self._rendered(request, task_vars) for request in requests])
-        return {**args, "files": files, "_payload": payload}
+        return {**args, "files": files, "payload": payload}
 
     def _rendered(self, request: Request, task_vars: dict[str, t.Any]) -> Entry:
         """The entry with its content."""

@@ -18,7 +18,7 @@ Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 STATES = ("started", "stopped", "restarted", "reloaded", "reload_or_restarted")
 SUFFIXES = frozenset("automount device mount path scope service slice socket swap target timer".split())
-PROPERTIES = ("Id", "LoadState", "LoadError", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "NeedDaemonReload", "CanReload", "Type", "RemainAfterExit")
+PROPERTIES = tuple("Id LoadState LoadError ActiveState SubState UnitFileState FragmentPath NeedDaemonReload CanReload Type RemainAfterExit".split())
 SEARCH_PATH = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 """Where unit files of the system lie, strongest first: systemd.unit(5)."""
 
@@ -168,8 +168,21 @@ def parse_show(names: t.Sequence[str], output: str, files: t.Mapping[str, str]) 
         get = found.get
         lasting = get("Type") != "oneshot" or get("RemainAfterExit") == "yes"
         error = (get("LoadError") or "").partition(" ")[2].strip('" ')
-        units.append(Unit(name, get("LoadState", ""), get("ActiveState", ""), get("SubState", ""), get("UnitFileState", ""), get("FragmentPath", ""),
-                          get("NeedDaemonReload") == "yes", get("CanReload") == "yes", lasting, error, files.get(name, "")))
+        units.append(
+            Unit(
+                name,
+                get("LoadState", ""),
+                get("ActiveState", ""),
+                get("SubState", ""),
+                get("UnitFileState", ""),
+                get("FragmentPath", ""),
+                get("NeedDaemonReload") == "yes",
+                get("CanReload") == "yes",
+                lasting,
+                error,
+                files.get(name, ""),
+            )
+        )
     return tuple(units)
 
 

@@ -124,6 +124,10 @@ options:
       - Folder on the host that holds the generations of all trees.
     type: path
     default: /var/lib/mainstay/config_tree
+  payload:
+    description:
+      - The rendered contents. The action plugin fills this in; a task that sets it is refused.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -221,7 +225,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 
 
 def argument_spec() -> dict[str, t.Any]:
-    """The options; ``_payload`` holds the rendered contents that the action plugin sends."""
+    """The module's options."""
     entry: dict[str, t.Any] = {
         "dest": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
@@ -246,7 +250,7 @@ def argument_spec() -> dict[str, t.Any]:
         "parents": {"type": "bool", "default": False},
         "keep_generations": {"type": "int", "default": 5},
         "state_dir": {"type": "path", "default": "/var/lib/mainstay/config_tree"},
-        "_payload": {"type": "str", "no_log": True},
+        "payload": {"type": "str", "no_log": True},
     }
 
 
@@ -254,7 +258,7 @@ def ensure_tree(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring the host's files to what the module's parameters ask for, and say what that took."""
     params = module.params
     store = Store(posixpath.join(params["state_dir"], check_name(params["name"])))
-    entries = unpack(params["files"], params["_payload"])
+    entries = unpack(params["files"], params["payload"])
     plan = plan_tree(entries, parse_validators(params["validators"]), read_host(entries), params["parents"])
     verdicts, generation = carry_out(plan, store, module.run_command, module.check_mode, params["keep_generations"])
     return {

@@ -75,8 +75,17 @@ class Project:
         """The command that runs the playbook."""
         return [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *arguments, str(self.folder / "play.yml")]
 
-    def run(self, files: t.Any, *arguments: str, task: dict[str, t.Any] | None = None, variables: dict[str, t.Any] | None = None, text: bool = False,
-            prefix: t.Sequence[str] = (), before: t.Sequence[dict[str, t.Any]] = (), **options: t.Any) -> Run:
+    def run(
+        self,
+        files: t.Any,
+        *arguments: str,
+        task: dict[str, t.Any] | None = None,
+        variables: dict[str, t.Any] | None = None,
+        text: bool = False,
+        prefix: t.Sequence[str] = (),
+        before: t.Sequence[dict[str, t.Any]] = (),
+        **options: t.Any,
+    ) -> Run:
         """Run the role with one config_tree task.
 
         Args:
@@ -91,18 +100,37 @@ class Project:
         """
         module = {"name": "demo", "state_dir": str(self.state), "files": files, **options}
         self._dump("roles/demo/tasks/main.yml", [*before, {"name": "Write", "mainstay.ops.config_tree": module, **(task or {})}])
-        play = {"name": "Play", "hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["demo"],
-                "vars": {"ansible_python_interpreter": sys.executable, **(variables or {})}}
+        play = {
+            "name": "Play",
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "roles": ["demo"],
+            "vars": {"ansible_python_interpreter": sys.executable, **(variables or {})},
+        }
         self._dump("play.yml", [play])
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1", "ANSIBLE_DEPRECATION_WARNINGS": "1",
-                       "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default" if text else "ansible.posix.json"}
-        done = subprocess.run([*prefix, *self.argv(*arguments)], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-                              cwd=self.folder)
+        environment = {
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_DEPRECATION_WARNINGS": "1",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default" if text else "ansible.posix.json",
+        }
+        done = subprocess.run(
+            [*prefix, *self.argv(*arguments)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.folder,
+            check=False,
+        )
         output = done.stdout + done.stderr
         assert "DEPRECATION" not in output, output
         results = {}
         if not text:
-            plays = json.loads(done.stdout[done.stdout.index("{"):])["plays"]
+            plays = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
             results = {task["task"]["name"].removeprefix("demo : "): task["hosts"]["localhost"] for play in plays for task in play["tasks"]}
         return Run(done.returncode, results, output)
 
@@ -163,8 +191,13 @@ def test_create_repeat_change_repeat(project: Project) -> None:
     assert first.result["notify"] == ["restart a", "topic b", "restart c"]
     assert first.result["generation"] == 1
     assert first.result["actions"][-1] == f"remove {project.out}/old"
-    assert project.look() == {"app.conf": ("0644", "# Ansible managed\nlisten 8000\n"), "key": ("0600", f"{SECRET}\n"), "conf.d": ("0750", None),
-                              "conf.d/one": ("0644", "port 8000\n"), "current": "conf.d"}
+    assert project.look() == {
+        "app.conf": ("0644", "# Ansible managed\nlisten 8000\n"),
+        "key": ("0600", f"{SECRET}\n"),
+        "conf.d": ("0750", None),
+        "conf.d/one": ("0644", "port 8000\n"),
+        "current": "conf.d",
+    }
 
     again = both(project, files, variables=VARIABLES)
     assert again.result["changed"] is False
@@ -176,8 +209,12 @@ def test_create_repeat_change_repeat(project: Project) -> None:
     changed = both(project, files, variables={**VARIABLES, "port": 9000})
     assert [item["change"] for item in changed.result["files"]] == ["modified", "mode", "unchanged", "modified", "unchanged", "unchanged"]
     assert changed.result["generation"] == 2
-    assert changed.result["diff"][0] == {"before_header": f"{project.out}/app.conf", "after_header": f"{project.out}/app.conf",
-                                         "before": "# Ansible managed\nlisten 8000\n", "after": "# Ansible managed\nlisten 9000\n"}
+    assert changed.result["diff"][0] == {
+        "before_header": f"{project.out}/app.conf",
+        "after_header": f"{project.out}/app.conf",
+        "before": "# Ansible managed\nlisten 8000\n",
+        "after": "# Ansible managed\nlisten 9000\n",
+    }
     assert project.look()["conf.d/one"] == ("0644", "port 9000\n")
     assert both(project, files, variables={**VARIABLES, "port": 9000}).result["changed"] is False
 
@@ -260,7 +297,9 @@ def test_mistakes_are_found_on_the_controller(project: Project, entry: dict[str,
     assert project.look() == {}
 
 
-@pytest.mark.parametrize("options", [{"filse": []}, {"name": None}, {"validators": [{"argv": []}]}, {"name": "../x"}, {"keep_generations": "many"}])
+@pytest.mark.parametrize(
+    "options", [{"filse": []}, {"name": None}, {"validators": [{"argv": []}]}, {"name": "../x"}, {"keep_generations": "many"}, {"payload": "x"}]
+)
 def test_wrong_options(project: Project, options: dict[str, t.Any]) -> None:
     """They fail before anything is written."""
     run = project.run([project.file("good", content="x")], **options)
@@ -352,8 +391,17 @@ def test_secrets_stay_where_they_belong(project: Project, tmp_path: pathlib.Path
     for secret, status in ((SECRET + "Old", 0), (SECRET, 1), (SECRET, 0), (SECRET, 0)):
         secret_file.write_text(json.dumps({"secret": secret}))
         for flags in (["--check"], []):
-            run = project.run(files, "-vvv", "--diff", "-e", f"@{secret_file}", *flags, text=secret == SECRET or not flags, validators=complain,
-                              variables={"out": str(project.out), "status": status})
+            run = project.run(
+                files,
+                "-vvv",
+                "--diff",
+                "-e",
+                f"@{secret_file}",
+                *flags,
+                text=secret == SECRET or not flags,
+                validators=complain,
+                variables={"out": str(project.out), "status": status},
+            )
             states.append(run.status)
             assert SECRET not in run.output, run.output
     assert states == [0, 0, 2, 2, 0, 0, 0, 0]

@@ -110,7 +110,7 @@ def _fill_generation(folder: str, number: int, plan: Plan) -> None:
 def prune(store: Store, keep: int) -> None:
     """Remove all but the newest generations."""
     numbers = store.numbers()
-    for number in numbers[:max(len(numbers) - keep, 0)]:
+    for number in numbers[: max(len(numbers) - keep, 0)]:
         shutil.rmtree(store.generation(number))
 
 
@@ -282,7 +282,8 @@ def _swap(store: Store, plan: Plan) -> int:
         failed = swap.roll_back()
         kept = store.generation(number)
         if failed:
-            raise MainstayError("swap the new files in", exc, f"not everything could be undone ({'; '.join(failed)}): the previous files are in {kept}") from exc
+            advice = f"not everything could be undone ({'; '.join(failed)}): the previous files are in {kept}"
+            raise MainstayError("swap the new files in", exc, advice) from exc
         shutil.rmtree(kept)
         raise MainstayError("swap the new files in", exc, "all files are as they were before; remove the cause and run again") from exc
     swap.clean()

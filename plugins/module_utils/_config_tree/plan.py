@@ -155,7 +155,8 @@ def _owned(entry: Entry, current: Current, host: Host) -> Change:
 
 def _link(entry: Entry, current: Current) -> Change:
     if current.kind in ("directory", "other"):
-        raise _refuse(entry, f"a {'folder' if current.kind == 'directory' else 'special file'} is there, not a link", "move it away by hand if it is not needed")
+        what = "folder" if current.kind == "directory" else "special file"
+        raise _refuse(entry, f"a {what} is there, not a link", "move it away by hand if it is not needed")
     if current.kind == "link" and current.target == entry.target:
         return Change(entry, current, "unchanged")
     return Change(entry, current, "created" if current.kind == "absent" else "modified")
@@ -192,8 +193,8 @@ def _missing_parents(entries: t.Sequence[Entry], host: Host) -> dict[str, str]:
 def _blockers(entries: t.Sequence[Entry], host: Host, missing: t.Mapping[str, str], parents: bool) -> t.Iterator[str]:
     for kind, ids, field in (("user", host.uids, "owner"), ("group", host.gids, "group")):
         for name in sorted(name for name, number in ids.items() if number is None):
-            user = next(entry.dest for entry in entries if entry.state in ("file", "directory") and getattr(entry, field) == name)
-            yield f"the {kind} {name} of {user} does not exist"
+            owned = [entry.dest for entry in entries if entry.state in ("file", "directory") and getattr(entry, field) == name]
+            yield f"the {kind} {name} of {owned[0]} does not exist"
     if not parents:
         for path, dest in missing.items():
             yield f"the folder {path} of {dest} does not exist"

@@ -155,8 +155,16 @@ def parse_entry(number: int, raw: t.Any) -> Request:
     for key, value in texts.items():
         if not isinstance(value, str) or not value:
             raise _bad(dest, f"{key} must be a string that is not empty")
-    entry = Entry(dest, str(state), str(texts.get("owner", "root")), str(texts.get("group", "root")), mode, str(texts.get("target", "")),
-                  sensitive, _strings(dest, "notify", given.get("notify", [])))
+    entry = Entry(
+        dest,
+        str(state),
+        str(texts.get("owner", "root")),
+        str(texts.get("group", "root")),
+        mode,
+        str(texts.get("target", "")),
+        sensitive,
+        _strings(dest, "notify", given.get("notify", [])),
+    )
     if state == "link" and not entry.target:
         raise _bad(dest, "a link needs a target")
     if state != "file":

@@ -98,12 +98,19 @@ def validate(validators: t.Sequence[Validator], entries: t.Sequence[Entry], stag
             verdicts.append(Verdict(validator, "not_installed"))
             continue
         if program is None:
-            raise MainstayError(f"validate with {shown}", f"the program {validator.argv[0]} is not installed", "install it before this task",
-                                argv=list(validator.argv))
+            raise MainstayError(
+                f"validate with {shown}", f"the program {validator.argv[0]} is not installed", "install it before this task", argv=list(validator.argv)
+            )
         rc, out, err = run([program, *argv[1:]])
         if rc != 0:
             tail = _tail(err.strip() or out, stage, entries)
-            raise MainstayError(f"accept the new files: {shown} ended with status {rc}", tail or "it printed nothing",
-                                "nothing on the host was changed", argv=list(validator.argv), rc=rc, stderr=tail)
+            raise MainstayError(
+                f"accept the new files: {shown} ended with status {rc}",
+                tail or "it printed nothing",
+                "nothing on the host was changed",
+                argv=list(validator.argv),
+                rc=rc,
+                stderr=tail,
+            )
         verdicts.append(Verdict(validator, "passed"))
     return verdicts

@@ -28,8 +28,16 @@ ONCE = dataclasses.replace(STOPPED, lasting=False)
 
 @pytest.mark.parametrize(
     ("name", "full"),
-    [("nginx", "nginx.service"), ("nginx.service", "nginx.service"), ("app@1", "app@1.service"), ("app@v1.2", "app@v1.2.service"), ("x.timer", "x.timer"),
-     ("php8.2-fpm", "php8.2-fpm.service"), ("dev-sda1.device", "dev-sda1.device"), (r"a\x2db.mount", r"a\x2db.mount")],
+    [
+        ("nginx", "nginx.service"),
+        ("nginx.service", "nginx.service"),
+        ("app@1", "app@1.service"),
+        ("app@v1.2", "app@v1.2.service"),
+        ("x.timer", "x.timer"),
+        ("php8.2-fpm", "php8.2-fpm.service"),
+        ("dev-sda1.device", "dev-sda1.device"),
+        (r"a\x2db.mount", r"a\x2db.mount"),
+    ],
 )
 def test_full_name(name: str, full: str) -> None:
     """A service is what has no suffix that systemd knows."""
@@ -159,8 +167,15 @@ def test_order() -> None:
     wanted = [Wanted("a.service", "stopped", masked=True), Wanted("b.service", "started", True, False), Wanted("c.service", "restarted", False)]
     units = [RUNNING, dataclasses.replace(MASKED, name="b.service"), dataclasses.replace(RUNNING, name="c.service", need_reload=True)]
     assert [(step.verb, step.name) for step in _systemd.plan_units(wanted, units).steps] == [
-        ("unmask", "b.service"), ("daemon-reload", ""), ("enable", "b.service"), ("disable", "c.service"),
-        ("stop", "a.service"), ("start", "b.service"), ("restart", "c.service"), ("mask", "a.service")]
+        ("unmask", "b.service"),
+        ("daemon-reload", ""),
+        ("enable", "b.service"),
+        ("disable", "c.service"),
+        ("stop", "a.service"),
+        ("start", "b.service"),
+        ("restart", "c.service"),
+        ("mask", "a.service"),
+    ]
 
 
 SHOWN = """Type=notify
@@ -231,8 +246,14 @@ def test_find_unit_file(tmp_path: pathlib.Path) -> None:
         path.write_text("")
     (strong / "alias.service").symlink_to(weak / "real.service")
     folders = [str(strong), str(weak)]
-    expected = {"a.service": weak / "a.service", "app@1.service": weak / "app@.service", "app@2.service": strong / "app@2.service",
-                "alias.service": weak / "real.service", "none.service": "", "app@x.timer": ""}
+    expected = {
+        "a.service": weak / "a.service",
+        "app@1.service": weak / "app@.service",
+        "app@2.service": strong / "app@2.service",
+        "alias.service": weak / "real.service",
+        "none.service": "",
+        "app@x.timer": "",
+    }
     assert {name: _systemd.find_unit_file(name, folders) for name in expected} == {name: str(path) for name, path in expected.items()}
     (strong / "a.service").write_text("")
     assert _systemd.find_unit_file("a.service", folders) == str(strong / "a.service")

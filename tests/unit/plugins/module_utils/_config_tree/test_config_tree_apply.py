@@ -83,20 +83,38 @@ def every_kind(tree: Tree, version: str) -> list[Entry]:
         tree.entry("gone_link", state="absent") if second else tree.entry("gone_link", state="link", target="nowhere"),
         tree.entry("gone_folder", state="absent") if second else tree.entry("gone_folder", state="directory", mode=0o750),
         tree.entry("gone_folder/inner", state="absent") if second else tree.entry("gone_folder/inner", b"inner"),
-        *([tree.entry("new/deep/file", b"deep"), tree.entry("new/deep", state="directory", mode=0o750), tree.entry("new", state="directory", mode=0o711)]
-          if second else []),
+        *(
+            [tree.entry("new/deep/file", b"deep"), tree.entry("new/deep", state="directory", mode=0o750), tree.entry("new", state="directory", mode=0o711)]
+            if second
+            else []
+        ),
     ]
 
 
 AFTER_1 = {
-    "same": ("file", 0o644, b"same"), "text": ("file", 0o600, b"text 1"), "mode": ("file", 0o644, b"mode"), "folder": ("dir", 0o755, None),
-    "link": ("link", None, "target1"), "was_link": ("link", None, "text"), "was_file": ("file", 0o644, b"file"), "gone": ("file", 0o640, b"here"),
-    "gone_link": ("link", None, "nowhere"), "gone_folder": ("dir", 0o750, None), "gone_folder/inner": ("file", 0o644, b"inner"),
+    "same": ("file", 0o644, b"same"),
+    "text": ("file", 0o600, b"text 1"),
+    "mode": ("file", 0o644, b"mode"),
+    "folder": ("dir", 0o755, None),
+    "link": ("link", None, "target1"),
+    "was_link": ("link", None, "text"),
+    "was_file": ("file", 0o644, b"file"),
+    "gone": ("file", 0o640, b"here"),
+    "gone_link": ("link", None, "nowhere"),
+    "gone_folder": ("dir", 0o750, None),
+    "gone_folder/inner": ("file", 0o644, b"inner"),
 }
 AFTER_2 = {
-    "same": ("file", 0o644, b"same"), "text": ("file", 0o600, b"text 2"), "mode": ("file", 0o600, b"mode"), "folder": ("dir", 0o700, None),
-    "link": ("link", None, "target2"), "was_link": ("file", 0o644, b"file now"), "was_file": ("link", None, "text"),
-    "new": ("dir", 0o711, None), "new/deep": ("dir", 0o750, None), "new/deep/file": ("file", 0o644, b"deep"),
+    "same": ("file", 0o644, b"same"),
+    "text": ("file", 0o600, b"text 2"),
+    "mode": ("file", 0o600, b"mode"),
+    "folder": ("dir", 0o700, None),
+    "link": ("link", None, "target2"),
+    "was_link": ("file", 0o644, b"file now"),
+    "was_file": ("link", None, "text"),
+    "new": ("dir", 0o711, None),
+    "new/deep": ("dir", 0o750, None),
+    "new/deep/file": ("file", 0o644, b"deep"),
 }
 
 
@@ -200,7 +218,12 @@ def test_generations_hold_what_was_replaced(tree: Tree) -> None:
     assert records["new"] == {"dest": f"{tree.root}/new", "change": "created", "before": "absent"}
     kept = {os.path.relpath(path, f"{folder}/files{tree.root}"): path for path in folder.rglob("*") if path.is_file() and "files" in path.parts}
     assert {name: path.read_bytes() for name, path in kept.items()} == {
-        "text": b"text 1", "mode": b"mode", "was_file": b"file", "gone": b"here", "gone_folder/inner": b"inner"}
+        "text": b"text 1",
+        "mode": b"mode",
+        "was_file": b"file",
+        "gone": b"here",
+        "gone_folder/inner": b"inner",
+    }
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept.values()} == {0o600}
     assert stat.S_IMODE(os.stat(tree.store.root).st_mode) == stat.S_IMODE(folder.stat().st_mode) == 0o700
 
@@ -270,7 +293,7 @@ class Judge:
         """Look at the stage that the last word names."""
         self.argv.append(argv)
         folder = pathlib.Path(argv[-1])
-        self.seen = {str(path)[len(argv[-1]):]: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+        self.seen = {str(path)[len(argv[-1]) :]: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
         self.modes.append(stat.S_IMODE(folder.stat().st_mode))
         rc, out, err = self.answer
         return rc, out.replace("STAGE", argv[-1]), err.replace("STAGE", argv[-1])
@@ -284,8 +307,9 @@ def test_validators_see_the_whole_tree(tree: Tree, check_mode: bool) -> None:
     """Files that do not change too, each under its full path, in a private folder that is gone afterwards."""
     tree.put(tree.entry("same", b"same"), tree.entry("text", b"old"))
     judge = Judge()
-    verdicts, _number = tree.put(tree.entry("same", b"same"), tree.entry("text", b"new"), tree.entry("gone", state="absent"), validators=ANY, run=judge,
-                                 check_mode=check_mode)
+    verdicts, _number = tree.put(
+        tree.entry("same", b"same"), tree.entry("text", b"new"), tree.entry("gone", state="absent"), validators=ANY, run=judge, check_mode=check_mode
+    )
     assert [verdict.result for verdict in verdicts] == ["passed"]
     assert judge.seen == {f"{tree.root}/same": b"same", f"{tree.root}/text": b"new"}
     assert judge.modes == [0o700]
@@ -302,9 +326,9 @@ def test_a_validator_that_refuses_leaves_all_as_it_was(tree: Tree, check_mode: b
     secret = tree.entry("key", b"requirepass hunter2hunter2\nport 1\n", sensitive=True)
     with pytest.raises(MainstayError) as caught:
         tree.put(tree.entry("a", b"new"), secret, validators=ANY, run=judge, check_mode=check_mode)
-    assert str(caught.value) == ("could not accept the new files: true '{stage}' ended with status 3: /etc/a:1: bad setting requirepass, near '********' in '********'; "
-                                 "nothing on the host was changed")
-    assert caught.value.details == {"argv": ["true", "{stage}"], "rc": 3, "stderr": "/etc/a:1: bad setting requirepass, near '********' in '********'"}
+    said = "/etc/a:1: bad setting requirepass, near '********' in '********'"
+    assert str(caught.value) == f"could not accept the new files: true '{{stage}}' ended with status 3: {said}; nothing on the host was changed"
+    assert caught.value.details == {"argv": ["true", "{stage}"], "rc": 3, "stderr": said}
     assert tree.look() == {"a": ("file", 0o644, b"old")}
     assert not os.path.exists(judge.argv[0][-1])
     assert tree.store.numbers() == [1]

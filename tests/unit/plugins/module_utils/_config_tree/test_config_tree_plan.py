@@ -23,12 +23,13 @@ IS_FILE = Current("file", mode=0o644, size=4, content=b"new\n")
 IS_FOLDER = Current("directory", mode=0o755)
 IS_LINK = Current("link", mode=0o777, target="a")
 ABSENT = Current()
-NOTHING: dict[str, str] = {}
 
 
-def plan(*pairs: tuple[Entry, Current], validators: tuple[Validator, ...] = (), parents: bool = False, folders: t.Mapping[str, str] = NOTHING, **changes: t.Any) -> Plan:
+def plan(
+    *pairs: tuple[Entry, Current], validators: tuple[Validator, ...] = (), parents: bool = False, folders: t.Mapping[str, str] | None = None, **changes: t.Any
+) -> Plan:
     """Plan on a host that has /etc and a few accounts; ``folders`` adds to the former."""
-    host = Host({entry.dest: current for entry, current in pairs}, {"/etc": "directory", **folders}, {"root": 0, "www": 33}, {"root": 0, "adm": 4})
+    host = Host({entry.dest: current for entry, current in pairs}, {"/etc": "directory", **(folders or {})}, {"root": 0, "www": 33}, {"root": 0, "adm": 4})
     return plan_tree([entry for entry, _current in pairs], validators, dataclasses.replace(host, **changes), parents)
 
 
@@ -155,8 +156,10 @@ def test_validators_run_for_what_concerns_them(globs: tuple[str, ...], concerned
 
 def test_topics_come_once_and_in_order() -> None:
     """Only entries that changed notify."""
-    pairs = [(dataclasses.replace(FILE, dest=f"/etc/{number}", notify=topics), current) for number, (topics, current) in
-             enumerate([(("b", "a"), ABSENT), (("c",), IS_FILE), (("a", "d"), ABSENT)])]
+    pairs = [
+        (dataclasses.replace(FILE, dest=f"/etc/{number}", notify=topics), current)
+        for number, (topics, current) in enumerate([(("b", "a"), ABSENT), (("c",), IS_FILE), (("a", "d"), ABSENT)])
+    ]
     assert plan(*pairs).notify == ["b", "a", "d"]
 
 
@@ -164,12 +167,18 @@ def test_diff_of_a_file() -> None:
     """Content and attributes are parts of their own."""
     assert plan((FILE, dataclasses.replace(IS_FILE, content=b"old\n", mode=0o600))).diff == [
         {"before_header": "/etc/a", "after_header": "/etc/a", "before": "old\n", "after": "new\n"},
-        {"before_header": "/etc/a (attributes)", "after_header": "/etc/a (attributes)", "before": "owner root, group root, mode 0600\n",
-         "after": "owner root, group root, mode 0644\n"},
+        {
+            "before_header": "/etc/a (attributes)",
+            "after_header": "/etc/a (attributes)",
+            "before": "owner root, group root, mode 0600\n",
+            "after": "owner root, group root, mode 0644\n",
+        },
     ]
 
 
-@pytest.mark.parametrize("current", [ABSENT, dataclasses.replace(IS_FILE, content=b"OldSecret"), dataclasses.replace(IS_FILE, content=b"OldSecret", mode=0o600)])
+@pytest.mark.parametrize(
+    "current", [ABSENT, dataclasses.replace(IS_FILE, content=b"OldSecret"), dataclasses.replace(IS_FILE, content=b"OldSecret", mode=0o600)]
+)
 def test_diff_of_a_sensitive_file(current: Current) -> None:
     """That it changed is shown, its contents are not, in no direction."""
     found = plan((dataclasses.replace(FILE, sensitive=True, content=b"NewSecret"), current))
