@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong with backups, made to go wrong for real: the cause is named, nothing is left that looks like a backup, no secret shows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import typing as t
+
+import pytest
+from conftest import AgeKeys, PostgresServer, Runner, S3Server, free_port
+
+SLOW_ZSTD = """#!/bin/sh
+case "$*" in *--version*) ;; *) touch "$SLOW_FLAG"; while [ -e "$SLOW_FLAG" ]; do sleep 0.05; done ;; esac
+exec /usr/bin/zstd "$@"
+"""
+"""A zstd that waits until a file is taken away: by then the pipe is full and pg_dump stands still in the middle of its work."""
+
+
+@pytest.fixture(scope="module")
+def books(postgres_server: PostgresServer) -> t.Iterator[PostgresServer]:
+    """The server with the database ``books``: 8 MB that do not compress."""
+    postgres_server.query("CREATE DATABASE books")
+    postgres_server.query("CREATE EXTENSION pgcrypto; CREATE TABLE pages AS SELECT n, gen_random_bytes(1000) AS body FROM generate_series(1, 8000) n", "books")
+    yield postgres_server
+    postgres_server.drop("books")
+
+
+@pytest.fixture
+def options(books: PostgresServer, tmp_path: pathlib.Path, age_keys: AgeKeys) -> dict[str, t.Any]:
+    """Options of the module: the catalogue ``books`` in a folder, without globals."""
+    store = {"type": "local", "path": str(tmp_path / "store")}
+    encryption = {"recipients": [age_keys.operators.public]}
+    return {**books.login, "name": "books", "databases": ["books"], "include_globals": False, "store": store, "encryption": encryption}
+
+
+@pytest.fixture
+def slow(tmp_path: pathlib.Path) -> t.Iterator[dict[str, str]]:
+    """Environment with a zstd that waits while the file ``SLOW_FLAG``, which it makes, is there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "zstd").write_text(SLOW_ZSTD)
+    (folder / "zstd").chmod(0o755)
+    yield {"PATH_FIRST": str(folder), "SLOW_FLAG": str(tmp_path / "slow")}
+    (tmp_path / "slow").unlink(missing_ok=True)
+
+
+def wait_for(condition: t.Callable[[], t.Any], what: str) -> t.Any:
+    """Return what the condition gives once it is true, within 30 seconds."""
+    deadline = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def children(pid: int) -> dict[str, int]:
+    """Return the running children of a process: pid by name."""
+    found = {}
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name, _unused, rest = (entry / "stat").read_text().partition(")")
+            if int(rest.split()[1]) == pid and rest.split()[0] != "Z":
+                found[name.partition("(")[2]] = int(entry.name)
+    return found
+
+
+def left_in(store: dict[str, t.Any]) -> list[str]:
+    """Return every file below a local store, temporary ones too."""
+    return [str(path) for path in pathlib.Path(store["path"]).rglob("*") if path.is_file()]
+
+
+def in_the_middle(run_module: Runner, options: dict[str, t.Any], slow: dict[str, str]) -> tuple[subprocess.Popen[str], dict[str, int]]:
+    """Start a backup; return it and its programs once pg_dump has filled the pipe."""
+    process = run_module.start("pg_backup", options, **slow)
+    wait_for(lambda: os.path.exists(slow["SLOW_FLAG"]), "the compression")
+    wait_for(lambda: len(children(process.pid)) == 3, "the start of all programs")
+    running = children(process.pid)
+    time.sleep(0.3)
+    return process, running
+
+
+@pytest.mark.parametrize(
+    ("victim", "cause"),
+    [
+        ("pg_dump", "pg_dump was killed by SIGKILL"),
+        ("age", "age was killed by SIGKILL"),
+        ("zstd", "zstd was killed by SIGKILL"),
+        ("server", "pg_dump ended with status 1: pg_dump: error: Dumping the contents of table \"pages\" failed"),
+    ],
+)  # fmt: skip
+def test_a_dump_cut_short(
+    run_module: Runner, books: PostgresServer, options: dict[str, t.Any], slow: dict[str, str], victim: str, cause: str
+) -> None:
+    """Any program of the pipe killed in the middle, or the server's side of the dump ended: the message names it, nothing is left."""
+    process, running = in_the_middle(run_module, options, slow)
+    if victim == "server":
+        ended = books.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'books' AND query LIKE 'COPY%'")
+        assert ended == [(True,)]
+        time.sleep(0.2)
+    else:
+        os.kill(next(pid for name, pid in running.items() if name.startswith(victim)), signal.SIGKILL)
+    pathlib.Path(slow["SLOW_FLAG"]).unlink()
+    result = run_module.finish(process)
+    assert result["failed"] and cause in result["msg"], result
+    assert left_in(options["store"]) == []
+    info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
+    assert info["backups"] == [] and info["incomplete"] == [] and info["latest"] is None and info["recoverable_to"] is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_module_is_stopped(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], slow: dict[str, str], number: signal.Signals) -> None:
+    """A stopped run takes its programs with it and leaves nothing; a killed one leaves no backup and no session on the server."""
+    process, running = in_the_middle(run_module, options, slow)
+    process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait(10)
+        pathlib.Path(slow["SLOW_FLAG"]).unlink()
+    else:
+        result = run_module.finish(process)
+        assert result["failed"] and f"the module received {number.name}" in result["msg"], result
+        assert left_in(options["store"]) == []
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in running.values()), "the end of the programs")
+    wait_for(lambda: not books.query("SELECT FROM pg_stat_activity WHERE datname = 'books'"), "the end of the sessions")
+    info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
+    assert info["backups"] == [] and info["incomplete"] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """A folder on a file system of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk(run_module: Runner, options: dict[str, t.Any], small_disk: pathlib.Path) -> None:
+    """The store's own error is the cause, not the broken pipe behind it, and the space is free again."""
+    store = {"type": "local", "path": str(small_disk / "store")}
+    result = run_module("pg_backup", {**options, "store": store})
+    assert result["failed"] and f"to {store['path']}: No space left on device" in result["msg"], result
+    assert left_in(store) == [] and os.statvfs(small_disk).f_bavail > 0.9 * os.statvfs(small_disk).f_blocks
+
+
+def test_an_unmounted_disk(run_module: Runner, options: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
+    """A folder whose parent is not there is refused, not made."""
+    result = run_module("pg_backup", {**options, "store": {"type": "local", "path": str(tmp_path / "mnt" / "store")}}, check=True)
+    assert result["failed"] and "its parent folder does not exist; create it or mount the disk" in result["msg"]
+
+
+def test_s3_that_does_not_answer(run_module: Runner, options: dict[str, t.Any], s3_server: S3Server) -> None:
+    """A closed port, a bucket that is not there: found before anything is dumped, also by a check run."""
+    bucket = s3_server.new_bucket()
+    closed = {**s3_server.store(bucket), "endpoint_url": f"http://127.0.0.1:{free_port()}"}
+    result = run_module("pg_backup", {**options, "store": closed}, check=True)
+    assert result["failed"] and f'Could not connect to the endpoint URL: "{closed["endpoint_url"]}' in result["msg"], result
+    result = run_module("pg_backup", {**options, "store": s3_server.store("no-such-bucket")})
+    assert result["failed"] and "The specified bucket does not exist; create the bucket or correct its name" in result["msg"], result
+
+
+def test_s3_that_goes_away(run_module: Runner, options: dict[str, t.Any], s3_server: S3Server, slow: dict[str, str]) -> None:
+    """The bucket vanishes in the middle of the dump: the upload's error is the cause, and no object and no part is left."""
+    bucket = s3_server.new_bucket()
+    process, _unused = in_the_middle(run_module, {**options, "store": s3_server.store(bucket)}, slow)
+    s3_server.client().delete_bucket(Bucket=bucket)
+    pathlib.Path(slow["SLOW_FLAG"]).unlink()
+    result = run_module.finish(process)
+    assert result["failed"] and f"s3://{bucket}" in result["msg"] and "The specified bucket does not exist" in result["msg"], result
+
+
+def test_s3_keeps_nothing_of_a_cut_dump(run_module: Runner, options: dict[str, t.Any], s3_server: S3Server, slow: dict[str, str]) -> None:
+    """pg_dump killed while the object goes to S3: no object, no unfinished upload."""
+    bucket = s3_server.new_bucket()
+    process, running = in_the_middle(run_module, {**options, "store": s3_server.store(bucket)}, slow)
+    os.kill(running["pg_dump"], signal.SIGKILL)
+    pathlib.Path(slow["SLOW_FLAG"]).unlink()
+    result = run_module.finish(process)
+    assert result["failed"] and "pg_dump was killed by SIGKILL" in result["msg"], result
+    assert s3_server.keys(bucket) == [] and "Uploads" not in s3_server.client().list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_client_older_than_the_server(run_module: Runner, options: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
+    """Refused before anything is dumped."""
+    program = tmp_path / "pg_dump"
+    program.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+    program.chmod(0o755)
+    result = run_module("pg_backup", {**options, "pg_bin_dir": str(tmp_path)}, check=True)
+    assert result["failed"] and f"{program} is of 9" in result["msg"] and "install the package postgresql-client-" in result["msg"], result
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"login_password": "wrong-password"}, "could not connect to the database postgres"),
+        ({"login_port": 1}, "could not connect to the database postgres"),
+        ({"databases": ["nothing"]}, "could not back up nothing: there is no such database; there are "),
+        ({"encryption": {"recipients": ["age1nonsense"]}}, "check encryption.recipients"),
+        ({"max_age": "yesterday"}, "could not read the duration 'yesterday'"),
+        ({"name": "../up"}, "could not use the catalogue name '../up'"),
+        ({"compression": {"level": 30}}, "compression.level must be between 1 and 22"),
+        ({"state": "restored", "backup_id": "latest"}, "none of the 0 backups there is good"),
+        ({"state": "verified", "backup_id": "20200101T000000Z-00000000"}, "there is no such backup"),
+        ({"state": "verified", "backup_id": "yesterday"}, "it is neither latest, latest_verified nor an id"),
+    ],
+)
+def test_bad_input(run_module: Runner, options: dict[str, t.Any], change: dict[str, t.Any], message: str) -> None:
+    """One clear error before anything is changed, and none of it shows the password."""
+    result = run_module("pg_backup", {**options, **change})
+    assert result["failed"] and message in result["msg"], result
+    assert "wrong-password" not in json.dumps(result) and "exception" not in result
+    assert left_in(options["store"]) == []
+
+
+def test_a_second_writer_waits_outside(run_module: Runner, options: dict[str, t.Any], slow: dict[str, str]) -> None:
+    """While one run holds the catalogue's lock, another one fails and says why; the first is not disturbed."""
+    process, _unused = in_the_middle(run_module, options, slow)
+    second = run_module("pg_backup", options)
+    pathlib.Path(slow["SLOW_FLAG"]).unlink()
+    first = run_module.finish(process)
+    assert second["failed"] and "another run holds its lock on the server; wait for it to end" in second["msg"], second
+    assert first["changed"] and len(left_in(options["store"])) == 2, first
+
+
+def test_damage_is_named_and_the_backup_no_longer_counts(run_module: Runner, options: dict[str, t.Any], age_keys: AgeKeys) -> None:
+    """One flipped byte, a shortened, a missing object; a wrong key and an unreadable manifest are told apart from it."""
+    taken = run_module("pg_backup", options)
+    backup_id = taken["backup"]["id"]
+    folder = pathlib.Path(options["store"]["path"]) / "postgres" / "books" / backup_id
+    stored = folder / "books.dump.zst.age"
+    good = stored.read_bytes()
+    base = {**options, "state": "verified", "databases": [], "backup_id": backup_id}
+
+    wrong_key = run_module("pg_backup", {**base, "encryption": {"identity": age_keys.stranger.private}})
+    assert wrong_key["failed"] and f"the private key fits none of its recipients; use the key of one of {age_keys.operators.public}" in wrong_key["msg"]
+    no_key = run_module("pg_backup", {**base, "verify_level": "content"}, check=True)
+    assert no_key["failed"] and "there is no private key; give encryption.identity or encryption.identity_file" in no_key["msg"]
+    assert run_module("pg_backup", options)["changed"] is False, "a wrong key says nothing about the backup"
+
+    keyed = {**base, "encryption": {"identity": age_keys.operators.private}}
+    for data, level, cause in (
+        (good[: len(good) // 2] + bytes([good[len(good) // 2] ^ 1]) + good[len(good) // 2 + 1 :], "checksum", "its SHA-256 is"),
+        (good[:-1] + bytes([good[-1] ^ 1]), "restore", "its SHA-256 is"),
+        (good[:-100], "list", f"it has {len(good) - 100} bytes, its manifest says {len(good)}"),
+        (None, "list", "it is missing"),
+    ):
+        stored.unlink(missing_ok=True)
+        if data is not None:
+            stored.write_bytes(data)
+        result = run_module("pg_backup", {**keyed, "verify_level": level})
+        assert result["failed"] and cause in result["msg"] and "books.dump.zst.age" in result["msg"], result
+        assert result["verification"]["status"] == "failed" and result["verification"]["level"] == level
+    assert list(pathlib.Path("/var/tmp").glob("mainstay-verify-*")) == []
+    info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
+    assert info["latest"] is None and info["backups"][0]["good"] is False
+    assert run_module("pg_backup", options, check=True)["changed"], "a backup that is at fault is no reason not to take one"
+
+    (folder / "manifest.json").write_text('{"format": 99}')
+    info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
+    assert [item["problem"] for item in info["backups"]] and "its format is 99, this version knows 1" in info["backups"][0]["problem"]
+    result = run_module("pg_backup", keyed)
+    assert result["failed"] and "its format is 99, this version knows 1" in result["msg"]
+
+
+def test_a_restore_that_fails_leaves_the_old_database(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys) -> None:
+    """A dump that pg_restore cannot load (a constraint looks for a table without its schema): found by the trial, and harmless to what is there."""
+    books.query("CREATE DATABASE trap")
+    try:
+        books.query(
+            """
+            CREATE TABLE other (n int);
+            CREATE FUNCTION fits(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM other) >= 0; END';
+            CREATE TABLE checked (n int CHECK (fits(n))); INSERT INTO checked VALUES (1)
+            """,
+            "trap",
+        )
+        base = {**options, "databases": ["trap"], "name": "trap"}
+        assert run_module("pg_backup", base)["changed"]
+        keyed = {**base, "databases": [], "encryption": {"identity": age_keys.operators.private}}
+        trial = run_module("pg_backup", {**keyed, "state": "verified"})
+        assert trial["failed"] and 'pg_restore ended with status 1' in trial["msg"] and 'relation "other" does not exist' in trial["msg"], trial
+        assert trial["verification"]["status"] == "failed" and list(pathlib.Path("/var/tmp").glob("mainstay-verify-*")) == []
+        refused = run_module("pg_backup", {**keyed, "state": "restored", "on_existing": "replace"})
+        assert refused["failed"] and "none of the 1 backups there is good" in refused["msg"]
+        before = books.databases()
+        restore = {**keyed, "state": "restored", "on_existing": "replace", "backup_id": trial_id(run_module, base)}
+        result = run_module("pg_backup", restore)
+        assert result["failed"] and 'relation "other" does not exist' in result["msg"], result
+        assert books.databases() == before and books.query("SELECT n FROM checked", "trap") == [(1,)]
+    finally:
+        books.drop("trap")
+
+
+def trial_id(run_module: Runner, options: dict[str, t.Any]) -> str:
+    """Return the id of the only backup."""
+    (backup,) = run_module("pg_backup_info", {"name": options["name"], "store": options["store"]})["backups"]
+    return t.cast(str, backup["id"])
+
+
+def test_no_secret_shows(
+    run_module: Runner, books: PostgresServer, options: dict[str, t.Any], s3_server: S3Server, age_keys: AgeKeys, slow: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    """Through ansible-playbook at -vvv: not on any command line, in no environment, in no output, in no file that stays."""
+    words = [books.password, s3_server.secret_key, age_keys.operators.private]
+    base = {**options, "store": s3_server.store(s3_server.new_bucket()), "include_globals": True}
+    base["encryption"] = {"recipients": [age_keys.operators.public], "identity": age_keys.operators.private}
+    tasks = [
+        {"name": "Take", "mainstay.ops.pg_backup": base},
+        {"name": "Verify", "mainstay.ops.pg_backup": {**base, "state": "verified"}},
+        {"name": "List", "mainstay.ops.pg_backup_info": {"name": "books", "store": base["store"]}},
+        {"name": "Fail", "mainstay.ops.pg_backup": {**base, "login_db": "nowhere", "max_age": 0}},
+    ]
+    temporary = {name: str(tmp_path / "tmp") for name in ("TMPDIR", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TEMP")}
+    (tmp_path / "tmp").mkdir()
+    output = tmp_path / "output"
+    others = set(os.listdir("/proc"))
+    with output.open("w") as file:
+        command = run_module.command(tasks, "-vvv")
+        process = subprocess.Popen(command, env=run_module.environment(**slow, **temporary), stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+    seen: set[str] = set()
+    shown: set[str] = set()
+    while process.poll() is None:
+        for name in set(os.listdir("/proc")) - others:
+            with contextlib.suppress(OSError):
+                entry = pathlib.Path("/proc", name)
+                text = (entry / "cmdline").read_bytes() + b" " + (entry / "environ").read_bytes()
+                shown |= {f"{word} in {text[:200]!r}" for word in words if word.encode() in text}
+                seen |= {(entry / "comm").read_text().strip(), *text.decode(errors="replace").split("\0")}
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - os.stat(slow["SLOW_FLAG"]).st_mtime > 0.5:
+                os.unlink(slow["SLOW_FLAG"])
+        time.sleep(0.05)
+    text = output.read_text()
+    assert "failed=1" in text and "ok=3" in text and 'database "nowhere" does not exist' in text, text[-3000:]
+    assert shown == set()
+    assert {"--globals-only", "-Fc", "-r", "-d", "pg_restore", "initdb", "pg_amcheck"} <= seen, seen
+    assert [word for word in words if word in text] == []
+    remains = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+    assert [str(path) for path in remains for word in words if word.encode() in path.read_bytes()] == []
