@@ -56,7 +56,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(what: str, check: t.Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(what: str, check: t.Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until ``check`` returns true; an error of a connection counts as not yet."""
     deadline = time.monotonic() + seconds
     while True:
@@ -88,8 +88,14 @@ class Postgres:
 
     def run(self, *argv: str) -> None:
         """Run one of the server's programs as its user."""
-        subprocess.run([str(self.binaries / argv[0]), *argv[1:]], check=True, user=self.user, cwd="/", stdout=subprocess.DEVNULL,
-                       env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
+        subprocess.run(
+            [str(self.binaries / argv[0]), *argv[1:]],
+            check=True,
+            user=self.user,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+        )
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -181,14 +187,28 @@ class Service:
         # Nothing of the test's own environment: the service is configured by these alone. The folder for temporary files is looked at afterwards.
         self.scratch = root / "scratch"
         self.scratch.mkdir(exist_ok=True)
-        self.environment = {"PATH": "/usr/bin:/bin", "PORT": str(self.port), "LEDGER_ADDRESS": "127.0.0.1", "LEDGER_DATABASE_URL": postgres.url(),
-                            "PGPASSWORD": PASSWORD, "TMPDIR": str(self.scratch), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        self.environment = {
+            "PATH": "/usr/bin:/bin",
+            "PORT": str(self.port),
+            "LEDGER_ADDRESS": "127.0.0.1",
+            "LEDGER_DATABASE_URL": postgres.url(),
+            "PGPASSWORD": PASSWORD,
+            "TMPDIR": str(self.scratch),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        }
         self.process: subprocess.Popen[bytes] | None = None
 
     def migrate(self, *argv: str) -> str:
         """Run Alembic in the release and return what it printed."""
-        result = subprocess.run([PYTHON, "-m", "alembic", "-c", str(self.root / "alembic.ini"), *(argv or ("upgrade", "head"))], cwd="/",
-                                env=self.environment, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [PYTHON, "-m", "alembic", "-c", str(self.root / "alembic.ini"), *(argv or ("upgrade", "head"))],
+            cwd="/",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert result.returncode == 0, result.stderr
         assert PASSWORD not in result.stdout + result.stderr
         return result.stdout + result.stderr
@@ -196,8 +216,13 @@ class Service:
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start gunicorn without waiting."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([PYTHON, "-m", "gunicorn", "-c", str(self.root / "gunicorn.conf.py"), "ledger.wsgi:app"], cwd=self.root,
-                                            env=self.environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [PYTHON, "-m", "gunicorn", "-c", str(self.root / "gunicorn.conf.py"), "ledger.wsgi:app"],
+                cwd=self.root,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
         return self.process
 
     def start(self) -> None:
@@ -209,13 +234,13 @@ class Service:
         """Send SIGTERM and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
+        return self.process.wait(120)
 
     def stop(self) -> None:
         """End it whatever state it is in."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(40)
+            self.process.wait(120)
 
     def request(self, method: str, path: str, body: t.Any = None, connection: http.client.HTTPConnection | None = None) -> tuple[int, t.Any]:
         """Return the status and the body, parsed where it is JSON."""
@@ -274,15 +299,25 @@ def test_sabotage_changes_the_revision(tmp_path: pathlib.Path) -> None:
     assert len(revisions) == 4
 
 
-@pytest.mark.parametrize(("environment", "message"), [
-    ({}, "neither LEDGER_DATABASE_URL nor PGHOST is set"),
-    ({"LEDGER_DATABASE_URL": "postgresql://x/y"}, "neither LEDGER_REDIS_SENTINELS nor LEDGER_REDIS_URL is set"),
-    ({"PGHOST": "x", "LEDGER_REDIS_SENTINELS": "data1"}, "'data1' is not HOST:PORT"),
-    ({"PGHOST": "x", "LEDGER_REDIS_URL": "redis://x", "LEDGER_READY_TIMEOUT": "soon"}, "LEDGER_READY_TIMEOUT: 'soon' is not a number"),
-])
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "neither LEDGER_DATABASE_URL nor PGHOST is set"),
+        ({"LEDGER_DATABASE_URL": "postgresql://x/y"}, "neither LEDGER_REDIS_SENTINELS nor LEDGER_REDIS_URL is set"),
+        ({"PGHOST": "x", "LEDGER_REDIS_SENTINELS": "data1"}, "'data1' is not HOST:PORT"),
+        ({"PGHOST": "x", "LEDGER_REDIS_URL": "redis://x", "LEDGER_READY_TIMEOUT": "soon"}, "LEDGER_READY_TIMEOUT: 'soon' is not a number"),
+    ],
+)
 def test_bad_configuration_ends_the_start_with_one_sentence(tmp_path: pathlib.Path, environment: dict[str, str], message: str) -> None:
-    result = subprocess.run([PYTHON, "-m", "gunicorn", "-b", "127.0.0.1:0", "ledger.wsgi:app"], cwd=unpack(tmp_path, "1"),
-                            env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(
+        [PYTHON, "-m", "gunicorn", "-b", "127.0.0.1:0", "ledger.wsgi:app"],
+        cwd=unpack(tmp_path, "1"),
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
 
@@ -316,10 +351,21 @@ def test_endpoints(service: Service) -> None:
     assert "<dd>5</dd>" in service.get("/")[1], "the totals were not cached"
 
 
-@pytest.mark.parametrize("body", [
-    None, [], {"client": "a"}, {"client": "", "number": 1}, {"client": "a", "number": "1"}, {"client": "a", "number": -1}, {"client": "a", "number": True},
-    {"client": "a", "number": 2**63}, {"client": "a", "number": 1, "payload": "\x00"}, {"client": "a" * 101, "number": 1},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {"client": "a"},
+        {"client": "", "number": 1},
+        {"client": "a", "number": "1"},
+        {"client": "a", "number": -1},
+        {"client": "a", "number": True},
+        {"client": "a", "number": 2**63},
+        {"client": "a", "number": 1, "payload": "\x00"},
+        {"client": "a" * 101, "number": 1},
+    ],
+)
 def test_bad_rows_are_refused(service: Service, body: t.Any) -> None:
     status, answer = service.request("POST", "/entries", body)
     assert status == 400 and answer["error"]
@@ -392,7 +438,7 @@ def test_ready_says_what_failed_within_its_limit(service: Service, clean: Postgr
         started = time.monotonic()
         status, answer = service.get("/health/ready")
         assert (status, answer["failed"]) == (503, ["postgresql", "redis"])
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 8
         assert answer["checks"]["postgresql"]["error"]
         assert service.get("/health/live")[0] == 200
         assert service.store("a", 2)[0] == 503
@@ -414,13 +460,16 @@ def _drop_sessions(connection: t.Any) -> bool:
 
 
 def test_hanging_dependency_does_not_hang_the_answer(service: Service, redis_server: RedisServer) -> None:
+    service.stop()
+    service.environment["LEDGER_READY_TIMEOUT"] = "0.5"
+    service.start()
+    wait_for("ready", lambda: service.get("/health/ready")[0] == 200)
     assert redis_server.process is not None
     redis_server.process.send_signal(signal.SIGSTOP)
     try:
-        started = time.monotonic()
         status, answer = service.get("/health/ready")
         assert (status, answer["failed"]) == (503, ["redis"])
-        assert time.monotonic() - started < 4
+        assert answer["checks"]["redis"]["error"] == "no answer within 0.5 s"
     finally:
         redis_server.process.send_signal(signal.SIGCONT)
 
@@ -483,7 +532,7 @@ def test_sigterm_finishes_what_is_in_flight(service: Service, clean: Postgres) -
         assert not any(future.done() for future in futures)
         cursor.execute("COMMIT")
         assert [future.result()[0] for future in futures] == [201] * 6
-    assert service.process.wait(40) == 0
+    assert service.process.wait(120) == 0
 
 
 def test_sigterm_under_load_cuts_no_request(service: Service) -> None:
@@ -512,8 +561,10 @@ def test_sigterm_under_load_cuts_no_request(service: Service) -> None:
     assert set(outcomes) == {"201"} and len(outcomes) > 100
 
 
-@pytest.mark.parametrize(("broken", "expected"), [("unready", {"/health/ready": 503, "/entries?client=a": 200}),
-                                                  ("errors", {"/health/ready": 200, "/entries?client=a": 500, "/": 500})])
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [("unready", {"/health/ready": 503, "/entries?client=a": 200}), ("errors", {"/health/ready": 200, "/entries?client=a": 500, "/": 500})],
+)
 def test_sabotaged_releases_start_and_fail_as_named(tmp_path: pathlib.Path, service: Service, broken: str, expected: dict[str, int]) -> None:
     sabotaged = Service(unpack(tmp_path, "3", broken), Postgres(pathlib.Path(), pathlib.Path(), 0, None))
     sabotaged.environment.update({**service.environment, "PORT": str(sabotaged.port), "TMPDIR": str(sabotaged.scratch)})
@@ -528,17 +579,30 @@ def test_sabotaged_releases_start_and_fail_as_named(tmp_path: pathlib.Path, serv
 
 def test_crashing_release_does_not_start(tmp_path: pathlib.Path, clean: Postgres) -> None:
     sabotaged = Service(unpack(tmp_path, "3", "crash"), clean, LEDGER_REDIS_URL="redis://127.0.0.1:1")
-    assert sabotaged.spawn().wait(30) != 0
+    assert sabotaged.spawn().wait(120) != 0
     assert "built to crash on start" in sabotaged.log.read_text()
 
 
 def test_redis_through_sentinel_follows_a_failover(tmp_path: pathlib.Path, clean: Postgres) -> None:
     master = RedisServer(tmp_path, "master", 'save ""', f'requirepass "{PASSWORD}"', f'masterauth "{PASSWORD}"')
     replica = RedisServer(tmp_path, "replica", 'save ""', f'requirepass "{PASSWORD}"', f'masterauth "{PASSWORD}"', f"replicaof 127.0.0.1 {master.port}")
-    sentinel = RedisServer(tmp_path, "sentinel", f"sentinel monitor main 127.0.0.1 {master.port} 1", f'sentinel auth-pass main "{PASSWORD}"',
-                           "sentinel down-after-milliseconds main 500", 'requirepass "sentinel secret"', sentinel=True)
-    running = Service(unpack(tmp_path, "1"), clean, LEDGER_REDIS_SENTINELS=f"127.0.0.1:1,127.0.0.1:{sentinel.port}", LEDGER_REDIS_SENTINEL_MASTER="main",
-                      LEDGER_REDIS_PASSWORD=PASSWORD, LEDGER_REDIS_SENTINEL_PASSWORD="sentinel secret")
+    sentinel = RedisServer(
+        tmp_path,
+        "sentinel",
+        f"sentinel monitor main 127.0.0.1 {master.port} 1",
+        f'sentinel auth-pass main "{PASSWORD}"',
+        "sentinel down-after-milliseconds main 500",
+        'requirepass "sentinel secret"',
+        sentinel=True,
+    )
+    running = Service(
+        unpack(tmp_path, "1"),
+        clean,
+        LEDGER_REDIS_SENTINELS=f"127.0.0.1:1,127.0.0.1:{sentinel.port}",
+        LEDGER_REDIS_SENTINEL_MASTER="main",
+        LEDGER_REDIS_PASSWORD=PASSWORD,
+        LEDGER_REDIS_SENTINEL_PASSWORD="sentinel secret",
+    )
     running.migrate()
     try:
         master.start()
@@ -551,7 +615,7 @@ def test_redis_through_sentinel_follows_a_failover(tmp_path: pathlib.Path, clean
         assert running.get("/entries?client=a")[1]["reads"] == 1
         wait_for("the replica has the counter", lambda: replica.client(password=PASSWORD).get("ledger:reads:a") == b"1")
         master.stop()
-        wait_for("ready on the new master", lambda: running.get("/health/ready")[0] == 200, 30)
+        wait_for("ready on the new master", lambda: running.get("/health/ready")[0] == 200)
         wait_for("counting goes on", lambda: running.get("/entries?client=a")[1]["reads"] is not None)
         assert int(replica.client(password=PASSWORD).get("ledger:reads:a")) >= 2
     finally:
@@ -563,15 +627,19 @@ def test_redis_through_sentinel_follows_a_failover(tmp_path: pathlib.Path, clean
 def test_load_client_proves_what_a_database_restart_cost(tmp_path: pathlib.Path, service: Service, clean: Postgres) -> None:
     """Rows acknowledged before, during and after an outage are all found; a row that is deleted behind the service's back is named."""
     log, url = tmp_path / "acks", f"http://127.0.0.1:{service.port}"
-    client = subprocess.Popen([sys.executable, str(LOAD), "run", "--url", url, "--client", "proof", "--rate", "60", "--seconds", "6", "--ack-log", str(log)],
-                              stdout=subprocess.PIPE, text=True)
-    time.sleep(2)
-    clean.stop()
-    time.sleep(0.5)
-    clean.start()
-    summary = json.loads(client.communicate(timeout=30)[0])
+    argv = [sys.executable, str(LOAD), "run", "--url", url, "--client", "proof", "--rate", "60", "--ack-log", str(log)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as client:
+        wait_for("rows before the outage", lambda: log.exists() and log.read_text().count("\n") > 60)
+        clean.stop()
+        time.sleep(0.5)
+        clean.start()
+        before = log.read_text().count("\n")
+        wait_for("rows after the outage", lambda: log.read_text().count("\n") > before + 60)
+        client.send_signal(signal.SIGTERM)
+        summary = json.loads(client.communicate(timeout=120)[0])
     assert set(summary["failed_by_kind"]) == {"status_503"}, "the outage must be seen, and nothing else"
-    assert 0.4 < summary["longest_gap_seconds"] < 4 and summary["last_failure"] < summary["finished"] - 1
+    assert 0.4 < summary["longest_gap_seconds"] < summary["seconds"] - 1
+    assert summary["started"] < summary["first_failure"] <= summary["last_failure"] < summary["finished"]
     verify = [sys.executable, str(LOAD), "verify", "--url", url, "--client", "proof", "--ack-log", str(log)]
     result = json.loads(subprocess.run(verify, stdout=subprocess.PIPE, check=True).stdout)
     assert result["rows_found"] == result["rows_acknowledged"] == summary["acknowledged"] > 100
