@@ -246,10 +246,10 @@ class _Chain:
         if self.feed_error is not None and not isinstance(self.feed_error, BrokenPipeError):
             raise self.feed_error
         failed = [process for process in self._processes if process.failure]
-        causes = [process for process in failed if not process.suffered] or failed
+        causes = [process for process in failed if not process.suffered]
         if causes:
             raise PipelineError(self._doing, causes[0].failure)
-        if self.feed_error is not None:
+        if failed or self.feed_error is not None:
             raise PipelineError(self._doing, "the stream was not read to its end")
 
     def stop(self) -> None:

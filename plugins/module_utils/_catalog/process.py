@@ -138,7 +138,9 @@ class Process:
     @property
     def suffered(self) -> bool:
         """Whether the joined program failed only because the one after it in the pipe had gone, or because it was told to stop."""
-        return self.stopped or self._popen.returncode == -signal.SIGPIPE or bool(self._popen.returncode and "roken pipe" in self.tail)
+        status = self._popen.returncode
+        by_signal = status in (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+        return self.stopped or by_signal or bool(status and "roken pipe" in self.tail)
 
 
 def _identity(user: str) -> dict[str, t.Any]:
