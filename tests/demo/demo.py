@@ -36,6 +36,9 @@ SERVICE = "ledger.lab.test"
 STATS = re.compile(r"^\tRUN: (\{.*\})$", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
+# What the figures must not exceed.
+TARGETS = {"requests_failed": 0, "rows_lost": 0, "noop_changed": 0, "ssh_executions_per_host": 20}
+
 WRITE_SECONDS = 15
 WRITE_RATE = 40
 DEPLOY_RATE = 60
@@ -230,11 +233,13 @@ class Demo:
         """Write report.json and report.html, and print the summary."""
         report = {
             "title": "mainstay.ops demo",
+            "summary": "The stack came up on lab hosts, served an application, lost its database, and got it back. Every figure was measured in this run.",
             "started": self.started,
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             **self.figures,
             "phases": [dataclasses.asdict(phase) for phase in self.phases],
             "checks": self.checks(),
+            "targets": TARGETS,
         }
         (self.artifacts / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (self.artifacts / "report.html").write_text(render_html(report), encoding="utf-8")
@@ -246,7 +251,7 @@ class Demo:
             ("a second run of site changes nothing", figures.get("noop_changed") == 0, f"{figures.get('noop_changed')} changes in {figures.get('noop_seconds')} s"),
             (
                 "a run that changes nothing costs at most 20 SSH executions a host",
-                figures.get("ssh_executions_per_host", 99) <= 20,
+                "ssh_executions_per_host" in figures and figures["ssh_executions_per_host"] <= TARGETS["ssh_executions_per_host"],
                 f"at most {figures.get('ssh_executions_per_host')}",
             ),
             (
