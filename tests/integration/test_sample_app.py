@@ -309,17 +309,20 @@ def test_sabotage_changes_the_revision(tmp_path: pathlib.Path) -> None:
     ],
 )
 def test_bad_configuration_ends_the_start_with_one_sentence(tmp_path: pathlib.Path, environment: dict[str, str], message: str) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     result = subprocess.run(
         [PYTHON, "-m", "gunicorn", "-b", "127.0.0.1:0", "ledger.wsgi:app"],
         cwd=unpack(tmp_path, "1"),
-        env={"PATH": "/usr/bin:/bin", **environment},
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(scratch), **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
+    assert list(scratch.iterdir()) == []
 
 
 def test_endpoints(service: Service) -> None:
