@@ -316,7 +316,7 @@ restored:
       type: int
       returned: always
 phases:
-  description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist).
+  description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist, replicas).
   type: dict
   returned: success
 seconds:

@@ -27,6 +27,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import 
 
 CONTACT_SECONDS = 30.0
 """Time for the live server to call the throwaway one; Redis tries once a second."""
+REPLICAS_SECONDS = 120.0
+"""Patience for the replicas that the live server had; the restore itself is done by then."""
 POLL_SECONDS = 0.05
 LOOPBACK = "127.0.0.1"
 _TLS_SETTINGS = ("tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir")
@@ -107,7 +109,7 @@ def check_program(facts: ServerFacts, loaded: ServerFacts, manifest: Manifest) -
 
 def restore(
     login: Login, target: Target, catalogue: Catalogue, backup: Backup, identity: Identity, work_dir: str, wait_timeout: float, phases: dict[str, float]
-) -> dict[str, int]:
+) -> tuple[dict[str, int], tuple[str, ...]]:
     """Replace the data of the live server by that of a backup. Call :func:`check_target` first.
 
     Args:
@@ -118,10 +120,10 @@ def restore(
         identity: the private key.
         work_dir: folder below which the private folder is made.
         wait_timeout: seconds that loading, and then replicating, may take.
-        phases: filled with seconds: ``fetch``, ``load``, ``replicate``, ``persist``.
+        phases: filled with seconds: ``fetch``, ``load``, ``replicate``, ``persist``, ``replicas``.
 
     Returns:
-        The keys per database that the live server has now.
+        The keys per database that the live server has now, and warnings.
 
     Raises:
         MainstayError: it failed; the live server is a master with its settings as before, and the message says which data it has.
@@ -142,7 +144,9 @@ def restore(
                 keys = _replicate(server, target, source, wait_timeout)
     with timed(phases, "persist"), Server(login) as server:
         _persist(server, target, wait_timeout)
-    return keys
+    with timed(phases, "replicas"), Server(login) as server:
+        warnings = _wait_replicas(server, target, min(wait_timeout, REPLICAS_SECONDS))
+    return keys, warnings
 
 
 def _replicate(server: Server, target: Target, source: Throwaway, timeout: float) -> dict[str, int]:
@@ -226,4 +230,17 @@ def _persist(server: Server, target: Target, timeout: float) -> None:
             return
         if time.monotonic() > deadline:
             raise MainstayError(f"save the restored data of Redis at {target.address}", f"it has not ended after {timeout:g} seconds")
+        time.sleep(POLL_SECONDS)
+
+
+def _wait_replicas(server: Server, target: Target, timeout: float) -> tuple[str, ...]:
+    """Wait until as many replicas as before have the restored data; with fewer the server may refuse writes (``min-replicas-to-write``)."""
+    wanted = sum(replica.state == "online" for replica in target.facts.replicas)
+    deadline = time.monotonic() + timeout
+    while True:
+        online = sum(replica.state == "online" for replica in read_facts(server).replicas)
+        if online >= wanted:
+            return ()
+        if time.monotonic() > deadline:
+            return (f"{online} of {wanted} replicas are back after {timeout:g} seconds",)
         time.sleep(POLL_SECONDS)

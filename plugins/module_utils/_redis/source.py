@@ -15,7 +15,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection imp
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import RdbObserver
 
-METHODS = ("auto", "psync", "bgsave")
 LEAST_FREE = 0.10
 """Part of the server's memory that must be free for the pages that change while its child writes."""
 POLL_SECONDS = 0.2
@@ -97,7 +96,7 @@ def choose_method(requested: str, psync_known: bool, local: bool) -> str:
     """Choose how the snapshot is read.
 
     Args:
-        requested: one of :data:`METHODS`.
+        requested: ``auto``, ``psync`` or ``bgsave``.
         psync_known: whether the server has the command ``PSYNC`` (managed ones take it away).
         local: whether the server runs on this host.
 

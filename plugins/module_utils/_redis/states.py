@@ -144,5 +144,7 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     if target.watched:
         outcome.warnings.append("Sentinel watches the server; if sending the data takes longer than its patience, it moves the master")
     if not check_mode:
-        outcome.restored = restore(login, target, catalogue, backup, identity, params["work_dir"], float(params["wait_timeout"]), outcome.phases)
+        work_dir, wait_timeout = params["work_dir"], float(params["wait_timeout"])
+        outcome.restored, warnings = restore(login, target, catalogue, backup, identity, work_dir, wait_timeout, outcome.phases)
+        outcome.warnings += warnings
     return outcome

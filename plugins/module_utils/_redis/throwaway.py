@@ -17,7 +17,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, Unreachable
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 
 PROGRAMS = ("redis-server", "valkey-server")
@@ -154,7 +154,7 @@ class Throwaway:
         while True:
             if not self.running:
                 raise LoadFailed("load the snapshot into a throwaway server", self.last_words())
-            with contextlib.suppress(Unreachable, Refused):
+            with contextlib.suppress(Unreachable):  # it does not listen yet
                 facts = read_facts(self.server)
                 if not facts.loading:
                     return facts
