@@ -82,8 +82,7 @@ class Process:
         self._reader.start()
 
     def _collect(self) -> None:
-        assert self._popen.stderr is not None
-        for line in self._popen.stderr:
+        for line in self._popen.stderr or ():
             self._tail.append(line.decode(errors="replace").rstrip()[:500])
 
     @property

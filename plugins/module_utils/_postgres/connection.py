@@ -20,6 +20,7 @@ try:
 
     HAS_PSYCOPG2, PSYCOPG2_IMPORT_ERROR = True, None
 except ImportError:
+    psycopg2 = sql = None  # type: ignore[assignment]
     HAS_PSYCOPG2, PSYCOPG2_IMPORT_ERROR = False, traceback.format_exc()
 
 CONNECT_SECONDS = 15
