@@ -323,11 +323,11 @@ def _targets(report: Report) -> str:
         met, measured = report.met(key), report.figures.get(key)
         status = SKIPPED if met is None else OK if met else FAILED
         scale = max(limit, measured if is_number(measured) else 0) * 1.15 or 1
-        bar = f'<span class="fill {status}" style="width:{measured / scale:.2%}"></span>' if is_number(measured) else ""
+        fill = f'<span class="fill {status}" style="width:{measured / scale:.2%}"></span>' if is_number(measured) else ""
         shown = value_text(key, measured) if is_number(measured) else "not measured"
         rows.append(
             f"<li><span class=what>{_escape(label(key))}</span>"
-            f'<span class=track>{bar}<span class=limit style="left:{limit / scale:.2%}"></span></span>'
+            f'<span class=track>{fill}<span class=limit style="left:{limit / scale:.2%}"></span></span>'
             f'<span class="result {status}"><b>{_escape(shown)}</b> target {_escape(value_text(key, limit))}</span></li>'
         )
     listed = "".join(rows)

@@ -28,7 +28,8 @@ HOSTS = 7
 
 TEMPLATE = """# Benchmarks
 
-Made by `make bench` on a machine with {cores} cores ({machine}), which carries the {hosts} hosts as well as the controller; {runs} runs each, medians (lowest to highest).
+Made by `make bench` on a machine with {cores} cores ({machine}), which carries the {hosts} hosts as well as the controller;
+{runs} runs each, medians (lowest to highest).
 Seconds depend on the machine and its load: compare ratios. Counts of SSH executions are exact and gated by the tests.
 
 | run on {hosts} hosts | seconds | SSH executions per host | against the floor |

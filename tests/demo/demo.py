@@ -248,7 +248,11 @@ class Demo:
         """What the demo promises, each with whether it held and the evidence."""
         figures = self.figures
         promises = [
-            ("a second run of site changes nothing", figures.get("noop_changed") == 0, f"{figures.get('noop_changed')} changes in {figures.get('noop_seconds')} s"),
+            (
+                "a second run of site changes nothing",
+                figures.get("noop_changed") == 0,
+                f"{figures.get('noop_changed')} changes in {figures.get('noop_seconds')} s",
+            ),
             (
                 "a run that changes nothing costs at most 20 SSH executions a host",
                 "ssh_executions_per_host" in figures and figures["ssh_executions_per_host"] <= TARGETS["ssh_executions_per_host"],
