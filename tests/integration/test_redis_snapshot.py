@@ -744,7 +744,7 @@ def test_a_server_that_stalls(job: Job, slow: RedisServer) -> None:
 def test_a_full_disk(job: Job, slow: RedisServer, tmp_path: pathlib.Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    script = f"mount -t tmpfs -o size=256k tmpfs {disk} && \"$@\"; status=$?; find {disk} -type f >&2; exit $status"
+    script = f'mount -t tmpfs -o size=256k tmpfs {disk} && "$@"; status=$?; find {disk} -type f >&2; exit $status'
     process = job.start("unshare", "-rm", "sh", "-c", script, "sh", **slow.login, store={"type": "local", "path": f"{disk}/store"})
     failed(job.finish(process), "No space left on device", "bytes are free on the file system")
 
@@ -753,7 +753,7 @@ def test_a_full_disk_under_the_throwaway_server(job: Job, slow: RedisServer, tmp
     job(**slow.login)
     disk = tmp_path / "disk"
     disk.mkdir()
-    script = f"mount -t tmpfs -o size=256k tmpfs {disk} && \"$@\"; status=$?; ls -A {disk} >&2; exit $status"
+    script = f'mount -t tmpfs -o size=256k tmpfs {disk} && "$@"; status=$?; ls -A {disk} >&2; exit $status'
     process = job.start("unshare", "-rm", "sh", "-c", script, "sh", state="verified", work_dir=str(disk))
     failed(job.finish(process), "bytes are free", "set work_dir")
     assert job.info()["backups"][0]["verifications"] == [], "a full disk is no fault of the backup"
@@ -794,9 +794,7 @@ def test_memory_is_bounded(job: Job, start_redis: Starter) -> None:
     assert 0 < peak < MEMORY_LIMIT, f"{peak >> 20} MiB"
 
 
-def test_through_ansible_with_s3_and_no_secret_anywhere(
-    job: Job, slow: RedisServer, s3_server: S3Server, age_keys: AgeKeys, run_module: Runner
-) -> None:
+def test_through_ansible_with_s3_and_no_secret_anywhere(job: Job, slow: RedisServer, s3_server: S3Server, age_keys: AgeKeys, run_module: Runner) -> None:
     bucket = s3_server.new_bucket()
     digest = slow.digest
     common = {**job.options, **slow.login, "store": s3_server.store(bucket, "site"), "encryption": {"recipients": [age_keys.operators.public]}}

@@ -111,6 +111,11 @@ class RdbObserver:
             raise BadSnapshot("read the snapshot", f"the end marker of an RDB file is missing after {self.bytes} bytes")
 
     @property
+    def magic_text(self) -> str:
+        """The magic as text; empty before it was seen."""
+        return self.magic.text if self.magic else ""
+
+    @property
     def has_checksum(self) -> bool:
         """Whether the CRC64 in the trailer is set; it is zero with ``rdbchecksum no``, and then Redis finds no flipped byte."""
         return any(self._tail[1:])

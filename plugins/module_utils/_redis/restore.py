@@ -77,7 +77,8 @@ def check_target(target: Target, manifest: Manifest, force: bool) -> None:
     doing = f"restore backup {manifest.id} into Redis at {target.address}"
     facts = target.facts
     if not target.local:
-        raise InvalidInput(doing, "the server is on another host, and the throwaway server speaks to it over loopback only", "run the task on the host of Redis")
+        cause = "the server is on another host, and the throwaway server speaks to it over loopback only"
+        raise InvalidInput(doing, cause, "run the task on the host of Redis")
     if facts.mode == "cluster":
         raise InvalidInput(doing, "it is a node of a cluster, which cannot replicate from a server outside it")
     if facts.role != "master":
@@ -151,11 +152,10 @@ def restore(
 
 def _replicate(server: Server, target: Target, source: Throwaway, timeout: float) -> dict[str, int]:
     """Make the live server a replica until it is level, and a master again whatever happens."""
-    assert source.listen is not None
     doing = f"restore into Redis at {target.address}"
     with _temporary(server, target, {"masteruser": "", "masterauth": source.password, "repl-diskless-load": "swapdb"}):
         try:
-            server.command("REPLICAOF", LOOPBACK, source.listen.port, doing="begin to replicate from the throwaway server")
+            server.command("REPLICAOF", LOOPBACK, source.port, doing="begin to replicate from the throwaway server")
             keys = _wait_level(server, source, doing, timeout)
         finally:
             _promote(server, timeout)

@@ -120,7 +120,6 @@ def _begin(plan: SourcePlan, settings: Settings) -> _Begun:
 
 def _describe(plan: SourcePlan, source: SnapshotStream | SavedFile) -> dict[str, t.Any]:
     """Return what the manifest says of the server."""
-    assert source.observer.magic is not None
     facts = plan.facts
     return {
         "host": platform.node(),
@@ -133,7 +132,7 @@ def _describe(plan: SourcePlan, source: SnapshotStream | SavedFile) -> dict[str,
         "replication_id": facts.replication_id,
         "replication_offset": facts.offset,
         "used_memory": facts.used_memory,
-        "rdb_magic": source.observer.magic.text,
+        "rdb_magic": source.observer.magic_text,
         "has_checksum": source.observer.has_checksum,
         **source.describe(),
     }

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import time
 import typing as t
@@ -22,11 +23,18 @@ POLL_SECONDS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A server that the snapshot could be read from; ``problem`` says why not."""
+    """A server that the snapshot can be read from."""
 
     login: Login
-    facts: ServerFacts | None
-    problem: str = ""
+    facts: ServerFacts
+
+
+@dataclasses.dataclass(frozen=True)
+class Unfit:
+    """A server that the snapshot cannot be read from, and why."""
+
+    login: Login
+    problem: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,22 +82,17 @@ def replica_problem(facts: ServerFacts, max_lag: float, lag: float, replication_
     return ""
 
 
-def choose_source(given: Candidate, replicas: t.Sequence[Candidate], prefer_replica: bool) -> tuple[Candidate, tuple[str, ...]]:
-    """Choose between the server that was given and its replicas: the healthy replica that is ahead of the others, or the server itself.
+def choose_source(given: Candidate, replicas: t.Sequence[Candidate | Unfit]) -> tuple[Candidate, tuple[str, ...]]:
+    """Choose between the server that was given and those of its replicas that may be used: the replica that is ahead of the others, or the server.
 
     Returns:
         The server, and warnings.
-
-    Raises:
-        InvalidInput: the server given is a replica that is not fit.
     """
-    if given.problem:
-        raise InvalidInput(f"take a snapshot of the replica {given.login.address}", given.problem, "name its master, or wait until it has caught up")
-    fit = [replica for replica in replicas if not replica.problem and replica.facts is not None]
-    if prefer_replica and fit:
-        return max(fit, key=lambda replica: replica.facts.offset if replica.facts else -1), ()
-    reasons = "; ".join(f"{replica.login.address}: {replica.problem}" for replica in replicas)
-    return given, (f"the snapshot is read from the master, as no replica was fit: {reasons}",) if prefer_replica and reasons else ()
+    fit = [replica for replica in replicas if isinstance(replica, Candidate)]
+    if fit:
+        return max(fit, key=lambda replica: replica.facts.offset), ()
+    reasons = "; ".join(f"{replica.login.address}: {replica.problem}" for replica in replicas if isinstance(replica, Unfit))
+    return given, (f"the snapshot is read from the master, as no replica was fit: {reasons}",) if reasons else ()
 
 
 def choose_method(requested: str, psync_known: bool, local: bool) -> str:
@@ -170,11 +173,11 @@ def plan_source(login: Login, method: str, prefer_replica: bool, max_replica_lag
     """
     with Server(login) as server:
         facts = read_facts(server)
-    given = Candidate(login, facts, replica_problem(facts, max_replica_lag, facts.link_age) if facts.role == "replica" else "")
+    if facts.role == "replica" and (problem := replica_problem(facts, max_replica_lag, facts.link_age)):
+        raise InvalidInput(f"take a snapshot of the replica {login.address}", problem, "name its master, or wait until it has caught up")
     look = prefer_replica and facts.role == "master" and method != "bgsave"
     replicas = [_look_at_replica(login.at(replica.host, replica.port), facts, max_replica_lag) for replica in facts.replicas] if look else []
-    chosen, warnings = choose_source(given, replicas, prefer_replica)
-    assert chosen.facts is not None
+    chosen, warnings = choose_source(Candidate(login, facts), replicas)
     way = choose_method(method, _knows_psync(chosen.login), is_local(chosen.login))
     problem, more = fork_findings(chosen.facts, host_memory_of(chosen.login, chosen.facts), way)
     if problem:
@@ -184,7 +187,7 @@ def plan_source(login: Login, method: str, prefer_replica: bool, max_replica_lag
     return SourcePlan(chosen.login, chosen.facts, way, (*warnings, *more))
 
 
-def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candidate:
+def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candidate | Unfit:
     """Log in to a replica and wait, for at most ``max_lag`` seconds, until it has what its master had."""
     started = time.monotonic()
     try:
@@ -193,11 +196,13 @@ def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candi
                 facts = read_facts(server)
                 lag = 0.0 if facts.offset >= master.offset else round(time.monotonic() - started, 1)
                 problem = replica_problem(facts, max_lag, lag, master.replication_id)
-                if not lag or problem:
-                    return Candidate(login, facts, problem)
+                if problem:
+                    return Unfit(login, problem)
+                if not lag:
+                    return Candidate(login, facts)
                 time.sleep(POLL_SECONDS)
     except MainstayError as error:
-        return Candidate(login, None, error.cause)
+        return Unfit(login, error.cause)
 
 
 def _knows_psync(login: Login) -> bool:
@@ -225,7 +230,7 @@ class SavedFile:
         """
         self._doing = f"save Redis at {login.address} in the background"
         self._server = Server(login)
-        self._file: t.BinaryIO | None = None
+        self._file: t.BinaryIO = io.BytesIO()
         self.observer = RdbObserver()
         try:
             self._saves = self._server.info().get("rdb_saves", "")
@@ -268,8 +273,7 @@ class SavedFile:
 
     def close(self) -> None:
         """Close the file and the connection."""
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
         self._server.close()
 
     def read(self, size: int, /) -> bytes:
@@ -278,7 +282,6 @@ class SavedFile:
         Raises:
             BadSnapshot: it is no whole RDB file.
         """
-        assert self._file is not None
         block = self._file.read(size)
         if block:
             self.observer.feed(block)

@@ -55,7 +55,8 @@ def find_program(products: t.Sequence[str] = PROGRAMS) -> str:
     for program in products:
         if found := shutil.which(program, path=path):
             return found
-    raise MainstayError("load the snapshot into a throwaway server", f"neither {' nor '.join(products)} is on this host", "install redis-server or valkey-server")
+    cause = f"neither {' nor '.join(products)} is on this host"
+    raise MainstayError("load the snapshot into a throwaway server", cause, "install redis-server or valkey-server")
 
 
 @contextlib.contextmanager
@@ -127,7 +128,7 @@ class Throwaway:
     def __init__(self, program: str, folder: str, listen: Listen | None, keep_expired: bool) -> None:
         """Start it; :meth:`wait_loaded` waits until it has loaded."""
         self.password = secrets.token_hex(32)
-        self.listen = listen
+        self.port = listen.port if listen else 0
         self._folder = folder
         read_fd, write_fd = os.pipe()
         try:

@@ -148,10 +148,9 @@ class RedisChecks:
                     failure, warning = compare_keys(bounds_from(manifest.contents), keys)
                     if failure:
                         raise VerificationFailed(f"find the keys of backup {backup.id} again", failure)
-            assert observer.magic is not None
             return {
                 "server": facts.name,
-                "rdb_magic": observer.magic.text,
+                "rdb_magic": observer.magic_text,
                 "bytes": observer.bytes,
                 "has_checksum": observer.has_checksum,
                 "keys": keys,

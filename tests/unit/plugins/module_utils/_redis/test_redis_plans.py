@@ -30,6 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot impor
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import (
     Candidate,
     HostMemory,
+    Unfit,
     choose_method,
     choose_source,
     fork_findings,
@@ -93,32 +94,27 @@ def test_fitness_of_a_replica(fields: dict[str, t.Any], lag: float, words: str) 
     assert bool(problem) == bool(words)
 
 
-def replica(port: int, problem: str = "", offset: int = 70) -> Candidate:
-    """Return a replica as a candidate."""
-    return Candidate(LOGIN.at("10.0.0.2", port), None if problem == "unreachable" else changed(REPLICA, offset=offset), problem)
+def replica(port: int, problem: str = "", offset: int = 70) -> Candidate | Unfit:
+    """Return a replica that can be read from, or one with a problem."""
+    login = LOGIN.at("10.0.0.2", port)
+    return Unfit(login, problem) if problem else Candidate(login, changed(REPLICA, offset=offset))
 
 
 @pytest.mark.parametrize(
-    ("replicas", "prefer", "port", "warned"),
+    ("replicas", "port", "warned"),
     [
-        ([], True, 6379, False),
-        ([replica(1)], True, 1, False),
-        ([replica(1, offset=70), replica(2, offset=75)], True, 2, False),
-        ([replica(1, "its link is down"), replica(2)], True, 2, False),
-        ([replica(1, "its link is down"), replica(2, "unreachable")], True, 6379, True),
-        ([replica(1)], False, 6379, False),
+        ([], 6379, False),
+        ([replica(1)], 1, False),
+        ([replica(1, offset=70), replica(2, offset=75)], 2, False),
+        ([replica(1, "its link is down"), replica(2)], 2, False),
+        ([replica(1, "its link is down"), replica(2, "unreachable")], 6379, True),
     ],
 )
-def test_choice_of_the_source(replicas: list[Candidate], prefer: bool, port: int, warned: bool) -> None:
-    chosen, warnings = choose_source(Candidate(LOGIN, MASTER), replicas, prefer)
+def test_choice_of_the_source(replicas: list[Candidate | Unfit], port: int, warned: bool) -> None:
+    chosen, warnings = choose_source(Candidate(LOGIN, MASTER), replicas)
     assert chosen.login.port == port
     assert bool(warnings) == warned
     assert not warned or "10.0.0.2:1: its link is down; 10.0.0.2:2: unreachable" in warnings[0]
-
-
-def test_a_replica_that_is_not_fit_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="its link to the master is down"):
-        choose_source(Candidate(LOGIN, REPLICA, "its link to the master is down"), [], True)
 
 
 @pytest.mark.parametrize(
