@@ -43,6 +43,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.fixture
+def closed_port() -> int:
+    """A TCP port on loopback that nobody listens on."""
+    return free_port()
+
+
 def as_server_user(argv: t.Sequence[str]) -> list[str]:
     """Return the command that runs a program as the user ``postgres`` if we are root (its servers refuse root), else as it is."""
     return ["runuser", "-u", "postgres", "--", *argv] if os.geteuid() == 0 else list(argv)

@@ -11,10 +11,13 @@ import subprocess
 import typing as t
 
 import pytest
-from conftest import AgeKeys, PostgresServer, Runner, S3Server
+
+if t.TYPE_CHECKING:
+    from conftest import AgeKeys, PostgresServer, Runner, S3Server
 
 BACKUP_KEYS = {
-    "actions", "backup", "bytes_plain", "bytes_stored", "changed", "diff", "phases", "recoverable_from", "recoverable_to", "restored", "seconds", "verification",
+    "actions", "backup", "bytes_plain", "bytes_stored", "changed", "diff", "phases",
+    "recoverable_from", "recoverable_to", "restored", "seconds", "verification",
 }  # fmt: skip
 
 SCHEMA = """
@@ -68,10 +71,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
 
 
 @pytest.fixture(scope="module")
-def options(ledger: PostgresServer, local: dict[str, t.Any], age_keys: AgeKeys) -> dict[str, t.Any]:
+def options(ledger: PostgresServer, local: dict[str, t.Any], age_keys: AgeKeys, server_root: pathlib.Path) -> dict[str, t.Any]:
     """Options of the module: the catalogue ``ledger`` in the folder, two recipients."""
     recipients = [age_keys.operators.public, age_keys.break_glass.public]
-    return {**ledger.login, "name": "ledger", "databases": ["ledger"], "store": local, "encryption": {"recipients": recipients}, "labels": {"team": "books"}}
+    wanted = {"name": "ledger", "databases": ["ledger"], "encryption": {"recipients": recipients}, "labels": {"team": "books"}}
+    return {**ledger.login, **wanted, "store": local, "work_dir": str(server_root)}
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +155,9 @@ def test_max_age_and_missing_databases_call_for_a_new_backup(run_module: Runner,
     assert result["actions"] == ["dump the database ledger", "publish the backup"], "an empty database postgres is left out"
 
 
-def test_verification_grid(run_module: Runner, taken: dict[str, dict[str, t.Any]], options: dict[str, t.Any], local: dict[str, t.Any], age_keys: AgeKeys) -> None:
+def test_verification_grid(
+    run_module: Runner, taken: dict[str, dict[str, t.Any]], options: dict[str, t.Any], local: dict[str, t.Any], age_keys: AgeKeys
+) -> None:
     """The weaker levels do not mark the backup verified, a restore does; a second run finds it done; the info module shows it."""
     backup_id = taken["real"]["backup"]["id"]
     base = {**opening(options, identity=age_keys.operators.private), "state": "verified"}
@@ -175,7 +181,7 @@ def test_verification_grid(run_module: Runner, taken: dict[str, dict[str, t.Any]
     assert real["backup"]["verified"] and real["backup"]["verified_at"] == found["at"]
     again = run_module("pg_backup", restore)
     assert not again["changed"] and again["verification"] == found and again["actions"] == []
-    assert list(pathlib.Path("/var/tmp").glob("mainstay-verify-*")) == []
+    assert list(pathlib.Path(options["work_dir"]).glob("mainstay-verify-*")) == []
     info = run_module("pg_backup_info", {"name": "ledger", "store": local, "backup_id": "latest_verified"})
     assert info["latest_verified"] == info["latest"] == backup_id and info["backups"] == [again["backup"]] and info["incomplete"] == []
     assert info["recoverable_from"] == info["recoverable_to"] == real["recoverable_to"] and not info["changed"]
@@ -224,7 +230,9 @@ def test_restore_grid(run_module: Runner, ledger: PostgresServer, taken: dict[st
     assert ledger.query("SELECT pg_has_role('staff', 'reader', 'MEMBER')") == [(True,)]
 
 
-def test_restore_under_another_name_and_into_an_empty_database(run_module: Runner, ledger: PostgresServer, taken: dict[str, t.Any], options: dict[str, t.Any], age_keys: AgeKeys) -> None:  # fmt: skip
+def test_restore_under_another_name_and_into_an_empty_database(
+    run_module: Runner, ledger: PostgresServer, taken: dict[str, t.Any], options: dict[str, t.Any], age_keys: AgeKeys
+) -> None:
     """A database that holds nothing counts as absent."""
     assert taken["real"]["changed"]
     ledger.query("CREATE DATABASE copy")
@@ -234,7 +242,9 @@ def test_restore_under_another_name_and_into_an_empty_database(run_module: Runne
     ledger.drop("copy")
 
 
-def test_a_missing_role_is_found_before_anything_is_touched(run_module: Runner, ledger: PostgresServer, taken: dict[str, t.Any], options: dict[str, t.Any], age_keys: AgeKeys) -> None:  # fmt: skip
+def test_a_missing_role_is_found_before_anything_is_touched(
+    run_module: Runner, ledger: PostgresServer, taken: dict[str, t.Any], options: dict[str, t.Any], age_keys: AgeKeys
+) -> None:
     """Without the globals the restore says which roles are missing."""
     assert taken["real"]["changed"]
     ledger.query("ALTER ROLE staff RENAME TO people")

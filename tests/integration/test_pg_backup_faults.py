@@ -15,7 +15,9 @@ import time
 import typing as t
 
 import pytest
-from conftest import AgeKeys, PostgresServer, Runner, S3Server, free_port
+
+if t.TYPE_CHECKING:
+    from conftest import AgeKeys, PostgresServer, Runner, S3Server
 
 SLOW_ZSTD = """#!/bin/sh
 case "$*" in *--version*) ;; *) touch "$SLOW_FLAG"; while [ -e "$SLOW_FLAG" ]; do sleep 0.05; done ;; esac
@@ -34,11 +36,12 @@ def books(postgres_server: PostgresServer) -> t.Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def options(books: PostgresServer, tmp_path: pathlib.Path, age_keys: AgeKeys) -> dict[str, t.Any]:
+def options(books: PostgresServer, tmp_path: pathlib.Path, age_keys: AgeKeys, server_root: pathlib.Path) -> dict[str, t.Any]:
     """Options of the module: the catalogue ``books`` in a folder, without globals."""
     store = {"type": "local", "path": str(tmp_path / "store")}
     encryption = {"recipients": [age_keys.operators.public]}
-    return {**books.login, "name": "books", "databases": ["books"], "include_globals": False, "store": store, "encryption": encryption}
+    wanted = {"name": "books", "databases": ["books"], "include_globals": False, "encryption": encryption}
+    return {**books.login, **wanted, "store": store, "work_dir": str(server_root)}
 
 
 @pytest.fixture
@@ -133,6 +136,18 @@ def test_the_module_is_stopped(run_module: Runner, books: PostgresServer, option
     assert info["backups"] == [] and info["incomplete"] == []
 
 
+def test_the_module_is_stopped_while_it_sends_to_s3(
+    run_module: Runner, options: dict[str, t.Any], s3_server: S3Server, slow: dict[str, str]
+) -> None:
+    """The upload's own thread waits for the dump, which must end first: no hanging, and nothing in the bucket."""
+    bucket = s3_server.new_bucket()
+    process, _unused = in_the_middle(run_module, {**options, "store": s3_server.store(bucket)}, slow)
+    process.terminate()
+    result = run_module.finish(process, timeout=20)
+    assert result["failed"] and "the module received SIGTERM" in result["msg"], result
+    assert s3_server.keys(bucket) == [] and "Uploads" not in s3_server.client().list_multipart_uploads(Bucket=bucket)
+
+
 @pytest.fixture
 def small_disk(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
     """A folder on a file system of 4 MiB."""
@@ -158,10 +173,10 @@ def test_an_unmounted_disk(run_module: Runner, options: dict[str, t.Any], tmp_pa
     assert result["failed"] and "its parent folder does not exist; create it or mount the disk" in result["msg"]
 
 
-def test_s3_that_does_not_answer(run_module: Runner, options: dict[str, t.Any], s3_server: S3Server) -> None:
+def test_s3_that_does_not_answer(run_module: Runner, options: dict[str, t.Any], s3_server: S3Server, closed_port: int) -> None:
     """A closed port, a bucket that is not there: found before anything is dumped, also by a check run."""
     bucket = s3_server.new_bucket()
-    closed = {**s3_server.store(bucket), "endpoint_url": f"http://127.0.0.1:{free_port()}"}
+    closed = {**s3_server.store(bucket), "endpoint_url": f"http://127.0.0.1:{closed_port}"}
     result = run_module("pg_backup", {**options, "store": closed}, check=True)
     assert result["failed"] and f'Could not connect to the endpoint URL: "{closed["endpoint_url"]}' in result["msg"], result
     result = run_module("pg_backup", {**options, "store": s3_server.store("no-such-bucket")})
@@ -259,7 +274,7 @@ def test_damage_is_named_and_the_backup_no_longer_counts(run_module: Runner, opt
         result = run_module("pg_backup", {**keyed, "verify_level": level})
         assert result["failed"] and cause in result["msg"] and "books.dump.zst.age" in result["msg"], result
         assert result["verification"]["status"] == "failed" and result["verification"]["level"] == level
-    assert list(pathlib.Path("/var/tmp").glob("mainstay-verify-*")) == []
+    assert list(pathlib.Path(options["work_dir"]).glob("mainstay-verify-*")) == []
     info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
     assert info["latest"] is None and info["backups"][0]["good"] is False
     assert run_module("pg_backup", options, check=True)["changed"], "a backup that is at fault is no reason not to take one"
@@ -269,6 +284,41 @@ def test_damage_is_named_and_the_backup_no_longer_counts(run_module: Runner, opt
     assert [item["problem"] for item in info["backups"]] and "its format is 99, this version knows 1" in info["backups"][0]["problem"]
     result = run_module("pg_backup", keyed)
     assert result["failed"] and "its format is 99, this version knows 1" in result["msg"]
+
+
+def test_what_comes_out_is_compared(run_module: Runner, options: dict[str, t.Any], age_keys: AgeKeys) -> None:
+    """A user's query that is answered otherwise, rows and tables that are not those of the manifest: the backup is at fault, and it is said how."""
+    backup_id = run_module("pg_backup", options)["backup"]["id"]
+    base = {**options, "state": "verified", "databases": [], "encryption": {"identity": age_keys.operators.private}}
+    query = {"database": "books", "query": "SELECT count(*) FROM pages", "expect": "8001"}
+    result = run_module("pg_backup", {**base, "verify_queries": [query]})
+    assert result["failed"] and "it answered '8000', '8001' is expected" in result["msg"] and result["verification"]["status"] == "failed", result
+    refused = run_module("pg_backup", {**base, "verify_queries": [{**query, "database": "other"}], "backup_id": backup_id})
+    assert refused["failed"] and f"backup {backup_id} does not hold other" in refused["msg"]
+    path = pathlib.Path(options["store"]["path"]) / "postgres" / "books" / backup_id / "manifest.json"
+    manifest = json.loads(path.read_text())
+    (database,) = manifest["contents"]["databases"]
+    database["row_counts"]["public.pages"], database["row_counts"]["public.lost"], database["tables"] = 7999, 3, 2
+    path.write_text(json.dumps(manifest))
+    result = run_module("pg_backup", {**base, "backup_id": backup_id})
+    assert result["failed"] and "2 tables were backed up, 1 are there" in result["msg"], result
+    assert "public.pages had 7999 rows, it has 8000" in result["msg"] and "public.lost had 3 rows, it has -1" in result["msg"]
+    target = run_module("pg_backup", {**base, "state": "restored", "backup_id": backup_id, "target_database": "books2"})
+    assert target["failed"] and "public.pages had 7999 rows" in target["msg"], target
+
+
+def test_a_swap_that_fails_leaves_the_old_database_open(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys) -> None:
+    """The last step fails (the name for the old database is taken): it is where it was, and lets people in."""
+    backup_id = run_module("pg_backup", options)["backup"]["id"]
+    books.query(f'CREATE DATABASE "books__before_{backup_id}"')
+    before = books.databases()
+    keyed = {**options, "databases": [], "encryption": {"identity": age_keys.operators.private}, "state": "restored", "on_existing": "rename"}
+    try:
+        result = run_module("pg_backup", keyed)
+        assert result["failed"] and f'database "books__before_{backup_id}" already exists' in result["msg"], result
+        assert books.databases() == before and books.query("SELECT count(*) FROM pages", "books") == [(8000,)]
+    finally:
+        books.drop(f"books__before_{backup_id}")
 
 
 def test_a_restore_that_fails_leaves_the_old_database(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys) -> None:
@@ -288,7 +338,7 @@ def test_a_restore_that_fails_leaves_the_old_database(run_module: Runner, books:
         keyed = {**base, "databases": [], "encryption": {"identity": age_keys.operators.private}}
         trial = run_module("pg_backup", {**keyed, "state": "verified"})
         assert trial["failed"] and 'pg_restore ended with status 1' in trial["msg"] and 'relation "other" does not exist' in trial["msg"], trial
-        assert trial["verification"]["status"] == "failed" and list(pathlib.Path("/var/tmp").glob("mainstay-verify-*")) == []
+        assert trial["verification"]["status"] == "failed" and list(pathlib.Path(options["work_dir"]).glob("mainstay-verify-*")) == []
         refused = run_module("pg_backup", {**keyed, "state": "restored", "on_existing": "replace"})
         assert refused["failed"] and "none of the 1 backups there is good" in refused["msg"]
         before = books.databases()

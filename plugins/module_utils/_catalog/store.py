@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import io
 import os
 import secrets
 import stat
@@ -99,6 +100,17 @@ def check_key(key: str) -> str:
     return key
 
 
+class _File(io.FileIO):
+    """A file whose read errors are ours."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes."""
+        try:
+            return super().read(size)
+        except OSError as error:
+            raise MainstayError(f"read {self.name!s}", error.strerror or error) from error
+
+
 class LocalStore:
     """A folder: files 0600, folders 0700, temporary name, fsync, rename, fsync of the folder."""
 
@@ -126,14 +138,12 @@ class LocalStore:
     def list(self, prefix: str) -> list[StoredObject]:
         """See :meth:`Store.list`; temporary files (names that start with a dot) are not objects."""
         found: list[StoredObject] = []
-        start = os.path.join(self._root, os.path.dirname(prefix))
-        try:
-            os.listdir(start)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise MainstayError(f"list {self._root}", error.strerror or error) from error
-        for folder, names, files in os.walk(start):
+
+        def failed(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise MainstayError(f"list {error.filename}", error.strerror or error) from error
+
+        for folder, names, files in os.walk(os.path.join(self._root, os.path.dirname(prefix)), onerror=failed):
             names[:] = [name for name in names if not name.startswith(".")]
             for name in files:
                 path = os.path.join(folder, name)
@@ -149,7 +159,7 @@ class LocalStore:
     def open_read(self, key: str) -> t.BinaryIO:
         """See :meth:`Store.open_read`."""
         try:
-            return open(self._path(key), "rb")
+            return t.cast(t.BinaryIO, _File(self._path(key), "rb"))
         except FileNotFoundError as error:
             raise ObjectMissing(f"read {key} from {self._root}", "there is no such file") from error
         except OSError as error:

@@ -56,7 +56,7 @@ class Source:
         described = self.backup.require_manifest().contents["globals"]
         if described is None:
             return roles.Globals((), ())
-        text = self.catalogue.read(self.backup, described["object"], self.identity, lambda stream: stream.read().decode())
+        text = self.catalogue.read(self.backup, described["object"], self.identity, lambda stream: stream.read().decode(errors="replace"))
         return roles.parse(text or "")
 
 

@@ -148,7 +148,8 @@ def _dump_globals(
         argv.append("--no-role-passwords")
         warnings.append(f"the roles are without passwords, since {login.user} may not read them")
     name = "globals.sql" + desired.suffix
-    draft.add(name, Command(tuple(argv), environment.variables, pass_fds=environment.pass_fds), desired.filters(), 1 << 20, SMALLEST_DUMP)
+    variables = {**environment.variables, "PGCLIENTENCODING": "UTF8"}
+    draft.add(name, Command(tuple(argv), variables, pass_fds=environment.pass_fds), desired.filters(), 1 << 20, SMALLEST_DUMP)
     return {"object": name, "passwords": planned.server.reads_passwords}
 
 

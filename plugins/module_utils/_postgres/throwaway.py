@@ -141,7 +141,7 @@ class PostgresChecks:
         """Return ``pg_restore -f /dev/null``, which reads a dump to its end (``-l`` does not), or the reader of the globals."""
         manifest = backup.require_manifest()
         if manifest.contents["globals"] and record.name == manifest.contents["globals"]["object"]:
-            return lambda stream: roles.parse(stream.read().decode())
+            return lambda stream: roles.parse(stream.read().decode(errors="replace"))
         program = client.find_program("pg_restore", client.major_of(manifest.tools["pg_dump"]), self.bin_dir, "the backup")
         return Command((program, "-f", "/dev/null"))
 
