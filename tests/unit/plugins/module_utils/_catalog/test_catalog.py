@@ -33,9 +33,9 @@ def make(catalogue: catalogues.Catalogue, moment: datetime.datetime = START, dat
     """Write a backup with one object."""
     with catalogue.draft(catalogues.new_id(moment)) as draft:
         record = draft.add("a.zst", io.BytesIO(data), ZSTD, 1)
-        plain = {"type": "none"}
+        stored = (Compression().describe(), Encryption("none").describe())
         manifest = manifests.Manifest(
-            draft.id, "thing", "copy", "n", moment, moment, moment, moment, {"host": "h"}, {}, (record,), Compression().describe(), plain, {}, {"a": "b"}, ("w",)
+            draft.id, "thing", "copy", "n", moment, moment, moment, moment, {"host": "h"}, {}, (record,), *stored, {}, {"a": "b"}, ("w",)
         )
         return draft.publish(manifest)
 
