@@ -33,7 +33,7 @@ CLIENT = ROOT / "tests/fixtures/client/load.py"
 BUILD = ROOT / "tests/fixtures/app/build.py"
 SERVICE = "ledger.lab.test"
 
-STATS = re.compile(r"^\tRUN: (\{.*\})$", re.MULTILINE)
+STATS = re.compile(r"^\tRUN: +(\{.*\})$", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 # What the figures must not exceed.
@@ -108,6 +108,7 @@ class Demo:
             "MAINSTAY_LAB": self.lab,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -205,10 +206,10 @@ class Demo:
         with self.phase("back up PostgreSQL and Redis to S3, encrypted") as phase:
             run = self.playbook("playbooks/backup.yml")
         self.figures["backup_seconds"] = phase.seconds
-        self.figures["backup_bytes"] = sum(part["bytes"] for part in run.stats["backup"].values())
-        self.figures["backup"] = run.stats["backup"]
+        self.figures["backup_bytes"] = run.stats["backup_record"]["bytes_stored"]
+        self.figures["backup"] = run.stats["backup_record"]["parts"]
         with self.phase("verify both backups by restoring them"):
-            self.figures["verification"] = self.playbook("playbooks/verify_backups.yml").stats
+            self.figures["verification"] = self.playbook("playbooks/verify_backups.yml").stats["backup_record"]["parts"]
         with self.phase("deploy release 2 under load"), self.load("during", DEPLOY_RATE) as during:
             time.sleep(2)
             self.deploy(2)
@@ -220,8 +221,9 @@ class Demo:
         with self.phase("lose the database: kill PostgreSQL everywhere, delete its data"):
             self.playbook("tests/demo/disaster.yml", "-e", "confirm='lose the database'")
         with self.phase("restore the database from the backup") as phase:
-            self.figures["restore"] = self.playbook("playbooks/restore.yml", "-e", "confirm=restore", "-e", '{"backup_parts": ["postgres"]}').stats
+            run = self.playbook("playbooks/restore.yml", "-e", "confirm=restore", "-e", '{"backup_parts": ["postgres"]}')
         self.figures["restore_seconds"] = phase.seconds
+        self.figures["restore"] = run.stats["backup_record"]["parts"]
         with self.phase("look for every row acknowledged before the backup"):
             found = self.verify("before")
             later = self.verify("during")
