@@ -221,7 +221,7 @@ class _Chain:
         except BaseException as error:
             self.feed_error = error
         finally:
-            if self.feed_error is not None and not isinstance(source, int):
+            if self.feed_error is not None and not isinstance(self.feed_error, BrokenPipeError):
                 self.abandon()
             os.close(target)
             if isinstance(source, int):
