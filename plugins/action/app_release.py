@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         try:
             uploaded = self._transfer_file(archive, self._connection._shell.join_path(folder, "archive"))
             self._fixup_perms2((folder, uploaded))
-            return self._execute_module(module_name=MODULE, module_args={**args, "_uploaded": uploaded}, task_vars=task_vars)
+            return self._execute_module(module_name=MODULE, module_args={**args, "uploaded": uploaded}, task_vars=task_vars)
         finally:
             self._remove_tmp_path(folder)
 

@@ -42,6 +42,9 @@ options:
   sha256:
     description: What the archive's SHA-256 must be. Unset, it is computed on the controller and compared after the transfer.
     type: str
+  uploaded:
+    description: Where the archive was put on the host. Set by the module's controller side, never by a task.
+    type: path
   slot:
     description: Name of the slot. Required with O(state=live).
     type: str
@@ -156,8 +159,8 @@ def ensure_present(home: Home, params: dict[str, t.Any], check_mode: bool) -> Ou
     before = ", ".join(_names(state)) or "none"
     if todo == "unchanged":
         return _outcome([], f"releases: {before}", f"releases: {before}")
-    if params["_uploaded"] and not check_mode:
-        apply.unpack(home, release, params["_uploaded"], params["sha256"] or "")
+    if params["uploaded"] and not check_mode:
+        apply.unpack(home, release, params["uploaded"], params["sha256"] or "")
     after = ", ".join([name for name in _names(state) if name != release] + [release])
     return _outcome([f"{todo} release {release}"], f"releases: {before}", f"releases: {after}")
 
@@ -203,7 +206,7 @@ ENSURE = {"present": ensure_present, "live": ensure_live, "pruned": ensure_prune
 
 
 def argument_spec() -> dict[str, t.Any]:
-    """The options; ``_uploaded`` is where the action plugin has put the archive."""
+    """The options; ``uploaded`` is where the action plugin has put the archive."""
     return {
         "root": {"type": "path", "required": True},
         "state": {"type": "str", "choices": list(ENSURE), "default": "present"},
@@ -216,7 +219,7 @@ def argument_spec() -> dict[str, t.Any]:
         "keep": {"type": "int", "default": 5},
         "owner": {"type": "str", "default": ""},
         "lock_timeout": {"type": "int", "default": 3600},
-        "_uploaded": {"type": "path"},
+        "uploaded": {"type": "path"},
     }
 
 

@@ -98,10 +98,8 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str, path: s
     if member.issym():
         os.symlink(member.linkname, target)
     elif member.isfile():
-        source = tar.extractfile(member)
-        assert source is not None
         with open(target, "xb") as stream:
-            shutil.copyfileobj(source, stream, _CHUNK)
+            shutil.copyfileobj(t.cast("t.IO[bytes]", tar.extractfile(member)), stream, _CHUNK)
         os.chmod(target, 0o755 if member.mode & 0o100 else 0o644)
 
 

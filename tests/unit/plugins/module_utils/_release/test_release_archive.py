@@ -47,7 +47,8 @@ def home(tmp_path: pathlib.Path) -> Home:
 
 def test_unpack(tmp_path: pathlib.Path) -> None:
     """Files, folders that are not listed, links, and what is executable."""
-    archive = write(tmp_path / "a.tar.gz", member("./pkg/mod.py"), member("run", mode=0o6755), member("secret", mode=0o600), member("l", tarfile.SYMTYPE, "pkg/mod.py"))
+    members = [member("./pkg/mod.py"), member("run", mode=0o6755), member("secret", mode=0o600), member("l", tarfile.SYMTYPE, "pkg/mod.py")]
+    archive = write(tmp_path / "a.tar.gz", *members)
     unpack(archive, str(tmp_path / "out"))
     out = tmp_path / "out"
     assert (out / "pkg/mod.py").read_text() == (out / "l").read_text() == "text\n"
