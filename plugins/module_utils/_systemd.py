@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import posixpath
 import re
@@ -18,7 +19,7 @@ Run = t.Callable[[list[str]], tuple[int, str, str]]
 
 STATES = ("started", "stopped", "restarted", "reloaded", "reload_or_restarted")
 SUFFIXES = frozenset("automount device mount path scope service slice socket swap target timer".split())
-PROPERTIES = tuple("Id LoadState LoadError ActiveState SubState UnitFileState FragmentPath NeedDaemonReload CanReload Type RemainAfterExit".split())
+PROPERTIES = tuple("Id LoadState LoadError ActiveState SubState UnitFileState FragmentPath DropInPaths NeedDaemonReload CanReload Type RemainAfterExit".split())
 SEARCH_PATH = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 """Where unit files of the system lie, strongest first: systemd.unit(5)."""
 
@@ -43,7 +44,11 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """A unit as systemd knows it. ``file`` is its unit file on disk as systemd would find it now, empty if there is none."""
+    """A unit as systemd knows it.
+
+    ``file`` is its unit file on disk as systemd would find it now, empty if there is none; ``unread_drop_in`` says that a drop-in lies
+    on disk that systemd has not loaded.
+    """
 
     name: str
     load: str = "not-found"
@@ -56,6 +61,7 @@ class Unit:
     lasting: bool = True
     error: str = ""
     file: str = ""
+    unread_drop_in: bool = False
 
     @property
     def exists(self) -> bool:
@@ -83,7 +89,7 @@ class Unit:
         if self.load == "not-found":
             return bool(self.file)
         shadowed = self.file.startswith(("/etc/", "/run/")) and self.fragment not in ("", self.file)
-        return self.need_reload or (shadowed and not self.is_masked)
+        return self.need_reload or ((self.unread_drop_in or shadowed) and not self.is_masked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,13 +155,16 @@ def parse_wanted(raw: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
     return tuple(found.values())
 
 
-def parse_show(names: t.Sequence[str], output: str, files: t.Mapping[str, str]) -> tuple[Unit, ...]:
+def parse_show(
+    names: t.Sequence[str], output: str, files: t.Mapping[str, str], drop_ins: t.Mapping[str, frozenset[str]] | None = None
+) -> tuple[Unit, ...]:
     """What ``systemctl show NAMES --property=...`` printed.
 
     Args:
         names: the units that were asked for; systemctl answers in the same order, one paragraph each.
         output: its standard output.
         files: the unit file of each name, as :func:`find_unit_file` gives it.
+        drop_ins: the drop-ins of each name, as :func:`find_drop_ins` gives them.
 
     Raises:
         MainstayError: the answer has another number of paragraphs.
@@ -181,6 +190,7 @@ def parse_show(names: t.Sequence[str], output: str, files: t.Mapping[str, str]) 
                 lasting,
                 error,
                 files.get(name, ""),
+                bool((drop_ins or {}).get(name, frozenset()) - frozenset((get("DropInPaths") or "").split())),
             )
         )
     return tuple(units)
@@ -198,6 +208,14 @@ def find_unit_file(name: str, folders: t.Sequence[str] = SEARCH_PATH) -> str:
             if os.path.exists(path):
                 return os.path.realpath(path)
     return ""
+
+
+def find_drop_ins(name: str, folder: str = SEARCH_PATH[0]) -> frozenset[str]:
+    """The drop-ins of a unit in the strongest folder.
+
+    systemd 252 (Debian 12) answers ``NeedDaemonReload=no`` for a unit whose folder of drop-ins is new, so they are looked for here.
+    """
+    return frozenset(glob.glob(posixpath.join(glob.escape(posixpath.join(folder, f"{name}.d")), "*.conf")))
 
 
 def _state_verb(wanted: Wanted, unit: Unit) -> str | None:
@@ -315,7 +333,7 @@ class Systemctl:
         rc, out, err = self._run(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names])
         if rc != 0:
             raise MainstayError("read the state of the units", err.strip() or f"systemctl ended with status {rc}", "the host must run systemd")
-        units = parse_show(names, out, {name: find_unit_file(name) for name in names})
+        units = parse_show(names, out, {name: find_unit_file(name) for name in names}, {name: find_drop_ins(name) for name in names})
         return tuple(self._completed(unit) for unit in units)
 
     def _completed(self, unit: Unit) -> Unit:

@@ -153,6 +153,8 @@ def test_blockers(wanted: dict[str, t.Any], unit: Unit, words: str) -> None:
         (dataclasses.replace(MISSING, file="/etc/systemd/system/a.service"), True),
         (dataclasses.replace(RUNNING, file="/etc/systemd/system/a.service"), True),
         (dataclasses.replace(RUNNING, fragment="/run/systemd/generator/a.service", file=""), False),
+        (dataclasses.replace(RUNNING, unread_drop_in=True), True),
+        (dataclasses.replace(MASKED, unread_drop_in=True), False),
     ],
 )
 def test_unit_files_are_read_again_if_needed(unit: Unit, stale: bool) -> None:
@@ -235,6 +237,20 @@ def test_parse_show() -> None:
     assert once.file == once.fragment
     with pytest.raises(MainstayError, match="4 of 3"):
         _systemd.parse_show(NAMES[:3], SHOWN, {})
+
+
+def test_drop_ins_that_systemd_has_not_loaded(tmp_path: pathlib.Path) -> None:
+    """A new folder of drop-ins, which systemd 252 does not notice by itself."""
+    folder = tmp_path / "a.service.d"
+    folder.mkdir()
+    (folder / "one.conf").touch()
+    (folder / "README").touch()
+    found = _systemd.find_drop_ins("a.service", str(tmp_path))
+    assert found == {str(folder / "one.conf")}
+    shown = "LoadState=loaded\nDropInPaths={}\nNeedDaemonReload=no\n"
+    assert _systemd.parse_show(["a.service"], shown.format(""), {}, {"a.service": found})[0].unread_drop_in
+    loaded = f"/usr/lib/systemd/system/service.d/all.conf {folder / 'one.conf'}"
+    assert not _systemd.parse_show(["a.service"], shown.format(loaded), {}, {"a.service": found})[0].unread_drop_in
 
 
 def test_find_unit_file(tmp_path: pathlib.Path) -> None:
