@@ -111,6 +111,8 @@ class Demo:
             "ANSIBLE_SHOW_CUSTOM_STATS": "true",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
+            # The playbooks leave their records below the folder that they are run in.
+            "PWD": str(ROOT),
         }
 
     def playbook(self, path: str, *args: str, count_ssh: pathlib.Path | None = None) -> Run:
