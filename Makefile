@@ -54,7 +54,7 @@ lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, build
 	antsibull-changelog lint
 	rm -rf $(W)/dist $(W)/installed
 	ansible-galaxy collection build --output-path $(W)/dist
-	ansible-galaxy collection install --offline --collections-path $(W)/installed $(W)/dist/*.tar.gz
+	ansible-galaxy collection install --offline --force --collections-path $(W)/installed $(W)/dist/*.tar.gz
 
 tree: setup
 	@rm -rf $(OPS) && mkdir -p $(OPS)
