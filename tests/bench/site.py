@@ -48,6 +48,7 @@ def measure(demo: Demo, playbook: str, *args: str, runs: int = RUNS) -> tuple[li
     seconds, executions = [], collections.Counter()
     for number in range(runs):
         count = demo.artifacts / f"count-{pathlib.Path(playbook).stem}-{number}"
+        count.unlink(missing_ok=True)
         started = time.monotonic()
         demo.playbook(playbook, *args, count_ssh=count)
         seconds.append(time.monotonic() - started)
