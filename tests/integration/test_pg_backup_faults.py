@@ -44,6 +44,13 @@ def options(books: PostgresServer, tmp_path: pathlib.Path, age_keys: AgeKeys, se
     return {**books.login, **wanted, "store": store, "work_dir": str(server_root)}
 
 
+SLOW_DUMPALL = """#!/bin/sh
+sleep 0.5
+exec {bin_dir}/pg_dumpall "$@"
+"""
+"""A pg_dumpall that runs long enough to be seen."""
+
+
 @pytest.fixture
 def slow(tmp_path: pathlib.Path) -> t.Iterator[dict[str, str]]:
     """Environment with a zstd that waits while the file ``SLOW_FLAG``, which it makes, is there."""
@@ -363,8 +370,13 @@ def test_no_secret_shows(
     words = [books.password, s3_server.secret_key, age_keys.operators.private]
     base = {**options, "store": s3_server.store(s3_server.new_bucket()), "include_globals": True}
     base["encryption"] = {"recipients": [age_keys.operators.public], "identity": age_keys.operators.private}
+    programs = tmp_path / "postgresql"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(f"{books.bin_dir}/pg_dump")
+    (programs / "pg_dumpall").write_text(SLOW_DUMPALL.format(bin_dir=books.bin_dir))
+    (programs / "pg_dumpall").chmod(0o755)
     tasks = [
-        {"name": "Take", "mainstay.ops.pg_backup": base},
+        {"name": "Take", "mainstay.ops.pg_backup": {**base, "pg_bin_dir": str(programs)}},
         {"name": "Verify", "mainstay.ops.pg_backup": {**base, "state": "verified"}},
         {"name": "List", "mainstay.ops.pg_backup_info": {"name": "books", "store": base["store"]}},
         {"name": "Fail", "mainstay.ops.pg_backup": {**base, "login_db": "nowhere", "max_age": 0}},

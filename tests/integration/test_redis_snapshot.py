@@ -643,6 +643,7 @@ def test_sentinel_keeps_the_master(job: Job, start_redis: Starter, server_root: 
     try:
         sentinel = redis.Redis(port=port, decode_responses=True)
         until(lambda: sentinel.execute_command("SENTINEL", "REPLICAS", "cache"), "Sentinel's discovery of the replica", 30)
+        until(lambda: any(client["name"].startswith("sentinel-") for client in below.client().client_list()), "Sentinel's connection to the replica", 30)
         job(**server.login)
         failed(job(**below.login, state="restored", force=True), "which Sentinel names")
         server.client().flushall()
