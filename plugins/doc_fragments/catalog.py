@@ -70,7 +70,7 @@ options:
 options:
   backup_id:
     description:
-      - Which backup is verified or restored.
+      - Which backup is verified, restored, copied or removed. For O(state=absent) it must be an id.
       - V(latest) is the newest good one, which means one whose manifest can be read and whose newest verification, if there is any, did not fail.
       - V(latest_verified) is the newest one that was restored for trial with success.
       - Anything else is the id of a backup, which is taken as it is.
@@ -94,6 +94,99 @@ options:
     type: str
     default: restore
     choices: [list, checksum, content, restore]
+  copies:
+    description:
+      - Further stores, each as O(store), that hold every backup as well.
+      - For O(state=present) the task fails unless the backup is in all of them. O(state=copied) brings there what they lack.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      type:
+        description:
+          - V(local) is a folder on the host where the module runs, V(s3) a bucket.
+        type: str
+        required: true
+        choices: [local, s3]
+      path:
+        description:
+          - Absolute path of the folder, for O(copies.type=local). It is made with mode C(0700) if only its parent exists.
+        type: path
+      bucket:
+        description: Name of the bucket, for O(copies.type=s3). It must exist.
+        type: str
+      prefix:
+        description: What all keys in the bucket start with, without a slash at the end.
+        type: str
+        default: ''
+      region:
+        description: The bucket's region. Without it boto3's own settings count, then V(us-east-1).
+        type: str
+      endpoint_url:
+        description: URL of a store other than Amazon's. With it the bucket is addressed in the path.
+        type: str
+      access_key:
+        description: Access key. Without it boto3's own chain of credentials is used (environment, profile, instance role).
+        type: str
+      secret_key:
+        description: Secret key that belongs to O(copies.access_key).
+        type: str
+      session_token:
+        description: Session token of temporary credentials.
+        type: str
+      profile:
+        description: Name of a profile in the AWS configuration files of the user that the module runs as.
+        type: str
+      validate_certs:
+        description: Whether the TLS certificate of the store is checked.
+        type: bool
+        default: true
+      aws_ca_bundle:
+        description: Path, on the host where the module runs, of the CA certificates that the store's certificate is checked against.
+        type: path
+  retention:
+    description:
+      - Which backups stay. With O(state=present) the others are removed after the backup, and only if it succeeded. Required for O(state=pruned).
+      - A backup stays if any of the rules keeps it. Without a rule that keeps something nothing is removed.
+      - Whatever the rules say, the newest good backup stays, the newest verified one, the newest O(retention.min_good) good ones, what another backup
+        is based on, whatever is in progress or younger than O(retention.grace), and every backup whose manifest cannot be read.
+    type: dict
+    suboptions:
+      keep_last:
+        description: This many of the newest good backups.
+        type: int
+      keep_within:
+        description: All good backups that are not older, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
+        type: str
+      keep_hourly:
+        description: The newest good backup of each of the last so many hours that have one.
+        type: int
+      keep_daily:
+        description: The newest good backup of each of the last so many days (UTC) that have one.
+        type: int
+      keep_weekly:
+        description: The newest good backup of each of the last so many weeks (ISO 8601) that have one.
+        type: int
+      keep_monthly:
+        description: The newest good backup of each of the last so many months that have one.
+        type: int
+      keep_yearly:
+        description: The newest good backup of each of the last so many years that have one.
+        type: int
+      min_good:
+        description: So many good backups stay in any case.
+        type: int
+        default: 2
+      grace:
+        description: Nothing younger is removed.
+        type: str
+        default: 24h
+  rto_target:
+    description: How long a restore may take, as O(max_age). A verification by a restore says whether it was met.
+    type: str
+  rpo_target:
+    description: How much time may lie between the moment whose data the backup holds and the verification, as O(max_age).
+    type: str
   labels:
     description: Words of your own that are kept in the manifest of a new backup.
     type: dict
@@ -121,15 +214,16 @@ options:
     suboptions:
       type:
         description:
-          - V(age) needs the program of that name on the host.
+          - V(age) and V(gpg) need the program of that name on the host.
           - V(none) leaves backups in clear text and must be asked for.
         type: str
         default: age
-        choices: [age, none]
+        choices: [age, gpg, none]
       recipients:
         description:
           - Public keys, each of whose owners can open the backup on their own. One of them should be a break-glass key that is kept elsewhere.
-          - Required for a new backup with O(encryption.type=age).
+          - For V(gpg) each is an armored public key, which needs no keyring on the host.
+          - Required for a new backup unless O(encryption.type=none).
         type: list
         elements: str
         default: []

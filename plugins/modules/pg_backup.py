@@ -22,17 +22,114 @@ options:
       - V(present) means that a good backup not older than O(max_age) exists that holds all of O(databases). One is taken only if there is none.
       - V(verified) means that the backup O(backup_id) was verified at O(verify_level), or at a stronger one, not longer than O(max_age) ago,
         with all of O(verify_queries).
-      - V(restored) puts the databases of the backup O(backup_id) in place on the server.
+      - V(restored) puts the databases of the backup O(backup_id) in place on the server, or the whole cluster for O(method=physical).
+      - V(copied) means that all of O(copies) hold the backup O(backup_id).
+      - V(pruned) means that no backup is there that O(retention) does not keep.
+      - V(absent) means that there is no backup O(backup_id), in O(store) or in O(copies).
     type: str
     default: present
-    choices: [present, verified, restored]
+    choices: [present, verified, restored, copied, pruned, absent]
   method:
     description:
       - V(logical) uses C(pg_dump), in the custom format, and C(pg_dumpall --globals-only).
       - The programs must be of the server's major version or newer. The lowest such version that is installed is used.
+      - V(physical) uses pgBackRest, which backs up the whole cluster with its write-ahead log and can bring back any moment since the oldest backup
+        (see O(target)). Its repository lies in O(store) under C(pgbackrest/NAME). The server must send its log there.
     type: str
     default: logical
-    choices: [logical]
+    choices: [logical, physical]
+  backup_type:
+    description:
+      - For O(method=physical), what a new backup is based on. V(full) stands for itself, V(differential) needs the newest full one,
+        V(incremental) the newest of any type.
+      - For O(state=present), a backup of a stronger type counts as well.
+    type: str
+    default: full
+    choices: [full, differential, incremental]
+  data_dir:
+    description: Data directory of the cluster, for O(method=physical). Required for O(state=restored), the default is that of the running server otherwise.
+    type: path
+  peers:
+    description:
+      - For O(method=physical), the other members of a replicating cluster, reached through pgBackRest's TLS server.
+      - With them a backup can be taken on a standby, which reads nearly everything there and only needs the primary to begin and to end it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Address of the member.
+        type: str
+        required: true
+      port:
+        description: Port of its pgBackRest server.
+        type: int
+        default: 8432
+      data_dir:
+        description: Its data directory. The default is O(data_dir).
+        type: path
+      postgres_port:
+        description: Port of its PostgreSQL.
+        type: int
+        default: 5432
+      socket_path:
+        description: Folder of its PostgreSQL socket.
+        type: path
+        default: /var/run/postgresql
+      ca_file:
+        description: Authority of the certificates.
+        type: path
+        required: true
+      cert_file:
+        description: This host's certificate.
+        type: path
+        required: true
+      key_file:
+        description: Its private key.
+        type: path
+        required: true
+  target:
+    description:
+      - For O(state=restored) and O(method=physical), the moment that is brought back.
+      - A target that the repository cannot bring back is refused before anything is touched. It never falls back to another one.
+    type: dict
+    suboptions:
+      type:
+        description:
+          - V(latest) is the end of the log that was archived, V(immediate) the end of the backup.
+          - V(time), V(lsn), V(xid) and V(name) are what O(target.value) says. A name is that of a restore point.
+        type: str
+        default: latest
+        choices: [latest, immediate, time, lsn, xid, name]
+      value:
+        description: The target. A time is in ISO 8601 with its zone, such as V(2026-11-22T17:42:00Z).
+        type: str
+      inclusive:
+        description: Whether the target itself still comes back.
+        type: bool
+        default: true
+      timeline:
+        description: Timeline to follow, V(latest), V(current) (that of the backup) or a number.
+        type: str
+        default: latest
+      action:
+        description: What the server does there. V(promote) opens it for writing, V(pause) lets it wait for queries that look, V(shutdown) stops it.
+        type: str
+        default: promote
+        choices: [promote, pause, shutdown]
+  delta:
+    description: For O(state=restored) and O(method=physical), keep the files of O(data_dir) that are already right, which is much faster.
+    type: bool
+    default: true
+  repository_passphrase:
+    description:
+      - For O(method=physical), what pgBackRest encrypts its repository with (AES-256 in CBC mode). It is one key for writing and reading.
+      - Required unless O(encryption.type=none). It cannot be changed later.
+    type: str
+  pgbackrest_options:
+    description: Further options of pgBackRest as in its configuration file, such as V(process-max), V(repo1-bundle) or V(compress-level).
+    type: dict
+    default: {}
   databases:
     description:
       - Names of the databases.
@@ -52,6 +149,20 @@ options:
       - A restore makes the roles that do not exist. One that exists keeps its rights and its password. Tablespaces are not made.
     type: bool
     default: true
+  jobs:
+    description: How many databases are dumped at once, or how many processes pgBackRest uses.
+    type: int
+    default: 1
+  restore_jobs:
+    description:
+      - How many processes restore a database.
+      - With more than one the opened dump lies in O(work_dir) while it is restored, since C(pg_restore) must be able to seek in it.
+    type: int
+    default: 1
+  force:
+    description: For O(state=absent), remove the backup although it is the newest good one, the newest verified one or one of the last good ones.
+    type: bool
+    default: false
   target_database:
     description: For O(state=restored), the name under which the database is restored. Only for a single database.
     type: str
@@ -89,7 +200,7 @@ options:
     description: Folder of PostgreSQL's programs. By default the usual folders of Debian's and the PostgreSQL project's packages are searched, then the PATH.
     type: path
   work_dir:
-    description: Folder for the throwaway server of O(verify_level=restore). It needs room for the databases in full.
+    description: Folder for the throwaway server of O(verify_level=restore), and for O(restore_jobs). It needs room for the databases in full.
     type: path
     default: /var/tmp
 extends_documentation_fragment:
@@ -364,6 +475,26 @@ restored:
       description: How long it took, without the swap.
       type: float
       returned: always
+kept:
+  description: The backups that stay, each with the rules that keep it. Empty without O(retention).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: Its id.
+      type: str
+      returned: always
+    reasons:
+      description: The rules that keep it, such as V(keep_daily 2026-11-22) or V(the newest verified one).
+      type: list
+      elements: str
+      returned: always
+pruned:
+  description: Ids of the backups that were removed, or would be in check mode.
+  type: list
+  elements: str
+  returned: success
 phases:
   description: Seconds of each phase (dump_globals, dump, publish; list, checksum, content, prepare, globals, restore, check, analyze, remove; swap).
   type: dict
@@ -386,26 +517,12 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process impo
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import states
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import postgres_argument_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.spec import pg_backup_argument_spec
 
 
 def argument_spec() -> dict[str, object]:
     """Return the module's options."""
-    query = {name: {"type": "str", "required": True} for name in ("database", "query", "expect")}
-    return {
-        **postgres_argument_spec(),
-        **spec.store_argument_spec(),
-        **spec.backup_argument_spec(),
-        "state": {"type": "str", "default": "present", "choices": ["present", "verified", "restored"]},
-        "method": {"type": "str", "default": "logical", "choices": ["logical"]},
-        "databases": {"type": "list", "elements": "str", "default": []},
-        "exclude_databases": {"type": "list", "elements": "str", "default": []},
-        "include_globals": {"type": "bool", "default": True},
-        "target_database": {"type": "str"},
-        "on_existing": {"type": "str", "default": "fail", "choices": ["fail", "rename", "replace"]},
-        "verify_queries": {"type": "list", "elements": "dict", "default": [], "options": query},
-        "pg_bin_dir": {"type": "path"},
-        "work_dir": {"type": "path", "default": "/var/tmp"},
-    }
+    return {**postgres_argument_spec(), **spec.store_argument_spec(), **spec.backup_argument_spec(), **pg_backup_argument_spec()}
 
 
 def main() -> None:

@@ -315,6 +315,26 @@ restored:
       description: How many keys it has.
       type: int
       returned: always
+kept:
+  description: The backups that stay, each with the rules that keep it. Empty without O(retention).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: Its id.
+      type: str
+      returned: always
+    reasons:
+      description: The rules that keep it, such as V(keep_daily 2026-11-22) or V(the newest verified one).
+      type: list
+      elements: str
+      returned: always
+pruned:
+  description: Ids of the backups that were removed, or would be in check mode.
+  type: list
+  elements: str
+  returned: success
 phases:
   description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist, replicas).
   type: dict

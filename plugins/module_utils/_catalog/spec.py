@@ -17,32 +17,30 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _S3_OPTIONS = ("bucket", "prefix", "region", "endpoint_url", "access_key", "secret_key", "session_token", "profile", "validate_certs", "aws_ca_bundle")
 
 
+_STORE: dict[str, t.Any] = {
+    "options": {
+        "type": {"type": "str", "required": True, "choices": ["local", "s3"]},
+        "path": {"type": "path"},
+        "bucket": {"type": "str"},
+        "prefix": {"type": "str", "default": ""},
+        "region": {"type": "str"},
+        "endpoint_url": {"type": "str"},
+        "access_key": {"type": "str", "no_log": False},
+        "secret_key": {"type": "str", "no_log": True},
+        "session_token": {"type": "str", "no_log": True},
+        "profile": {"type": "str"},
+        "validate_certs": {"type": "bool", "default": True},
+        "aws_ca_bundle": {"type": "path"},
+    },
+    "required_if": [("type", "local", ("path",)), ("type", "s3", ("bucket",))],
+    "required_together": [("access_key", "secret_key")],
+    "required_by": {"session_token": ("access_key",)},
+}
+
+
 def store_argument_spec() -> dict[str, t.Any]:
     """Return the options that say which catalogue is meant: ``name`` and ``store`` (fragment ``mainstay.ops.catalog``)."""
-    return {
-        "name": {"type": "str", "required": True},
-        "store": {
-            "type": "dict",
-            "required": True,
-            "options": {
-                "type": {"type": "str", "required": True, "choices": ["local", "s3"]},
-                "path": {"type": "path"},
-                "bucket": {"type": "str"},
-                "prefix": {"type": "str", "default": ""},
-                "region": {"type": "str"},
-                "endpoint_url": {"type": "str"},
-                "access_key": {"type": "str", "no_log": False},
-                "secret_key": {"type": "str", "no_log": True},
-                "session_token": {"type": "str", "no_log": True},
-                "profile": {"type": "str"},
-                "validate_certs": {"type": "bool", "default": True},
-                "aws_ca_bundle": {"type": "path"},
-            },
-            "required_if": [("type", "local", ("path",)), ("type", "s3", ("bucket",))],
-            "required_together": [("access_key", "secret_key")],
-            "required_by": {"session_token": ("access_key",)},
-        },
-    }
+    return {"name": {"type": "str", "required": True}, "store": {"type": "dict", "required": True, **_STORE}}
 
 
 def backup_argument_spec() -> dict[str, t.Any]:
@@ -51,7 +49,19 @@ def backup_argument_spec() -> dict[str, t.Any]:
         "backup_id": {"type": "str", "default": "latest"},
         "max_age": {"type": "str", "default": "24h"},
         "verify_level": {"type": "str", "default": "restore", "choices": list(LEVELS)},
+        "rto_target": {"type": "str"},
+        "rpo_target": {"type": "str"},
         "labels": {"type": "dict", "default": {}},
+        "copies": {"type": "list", "elements": "dict", "default": [], **_STORE},
+        "retention": {
+            "type": "dict",
+            "options": {
+                **{f"keep_{name}": {"type": "int"} for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly")},
+                "keep_within": {"type": "str"},
+                "min_good": {"type": "int", "default": 2},
+                "grace": {"type": "str", "default": "24h"},
+            },
+        },
         "compression": {
             "type": "dict",
             "options": {
@@ -64,7 +74,7 @@ def backup_argument_spec() -> dict[str, t.Any]:
         "encryption": {
             "type": "dict",
             "options": {
-                "type": {"type": "str", "default": "age", "choices": ["age", "none"]},
+                "type": {"type": "str", "default": "age", "choices": ["age", "gpg", "none"]},
                 "recipients": {"type": "list", "elements": "str", "default": []},
                 "identity": {"type": "str", "no_log": True},
                 "identity_file": {"type": "path"},

@@ -12,28 +12,14 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import reading_filters, require_programs
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, to_text, utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import recent, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, logical, restore
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, locked
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import Source
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import PostgresChecks, Query, find_server
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What a run found and did, in the making."""
-
-    changed: bool = False
-    backup: Backup | None = None
-    actions: list[str] = dataclasses.field(default_factory=list)
-    before: list[str] = dataclasses.field(default_factory=list)
-    after: list[str] = dataclasses.field(default_factory=list)
-    phases: dict[str, float] = dataclasses.field(default_factory=dict)
-    verification: dict[str, t.Any] | None = None
-    restored: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
-    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
@@ -47,24 +33,13 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
     """
     started = time.monotonic()
     catalogue = spec.open_catalogue(params, logical.KIND)
-    states = {"present": _present, "verified": _verified, "restored": _restored}
-    outcome = states[params["state"]](params, catalogue, check_mode)
-    manifest = outcome.backup.manifest if outcome.backup else None
-    result = {
-        "changed": outcome.changed,
-        "actions": outcome.actions,
-        "backup": catalogue.summary(outcome.backup) if outcome.backup else None,
-        "bytes_stored": manifest.bytes_stored if manifest else 0,
-        "bytes_plain": manifest.bytes_plain if manifest else 0,
-        "recoverable_from": to_text(manifest.recoverable_from) if manifest else None,
-        "recoverable_to": to_text(manifest.recoverable_to) if manifest else None,
-        "verification": outcome.verification,
-        "restored": outcome.restored,
-        "phases": outcome.phases,
-        "seconds": round(time.monotonic() - started, 3),
-        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
-    }
-    return result, outcome.warnings
+    if params["method"] == "physical":
+        from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical import states as physical
+
+        outcome = physical.STATES[params["state"]](params, catalogue, check_mode)
+    else:
+        outcome = STATES[params["state"]](params, catalogue, check_mode)
+    return result_of(outcome, catalogue, time.monotonic() - started), outcome.warnings
 
 
 def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
@@ -87,7 +62,7 @@ def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bo
     if newest is not None and limit and _is_enough(newest.require_manifest(), desired, limit):
         return outcome
     planned = logical.plan(login, desired)
-    outcome.changed, outcome.actions, outcome.after = True, list(planned.actions), [*ids, "(a new backup)"]
+    outcome.actions, outcome.after = list(planned.actions), [*ids, "(a new backup)"]
     if not check_mode:
         with locked(login, catalogue.name):
             outcome.backup = logical.take(login, desired, planned, catalogue, outcome.phases)
@@ -124,7 +99,7 @@ def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
         client.find_program("pg_restore", client.major_of(manifest.tools["pg_dump"]), params["pg_bin_dir"], "the backup")
     if level == "restore":
         find_server(manifest, params["pg_bin_dir"])
-    outcome.changed, outcome.actions = True, [f"verify backup {backup.id} at the level {level}"]
+    outcome.actions = [f"verify backup {backup.id} at the level {level}"]
     outcome.after = [*outcome.before, f"{backup.id}: {level} successful"]
     if not check_mode:
         outcome.backup = verify(catalogue, backup, level, identity, checks)
@@ -155,7 +130,7 @@ def _restored(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
     source = Source(catalogue, backup, spec.identity_of(params))
     catalogue.check_listed(backup)
     planned = restore.plan(login, source, desired)
-    outcome = Outcome(changed=True, backup=backup, actions=list(planned.actions), warnings=list(planned.warnings))
+    outcome = Outcome(backup=backup, actions=list(planned.actions), warnings=list(planned.warnings))
     outcome.before = [step.target for step in planned.steps if step.action != "create"]
     outcome.after = sorted(name for step in planned.steps for name in (step.target, *([step.aside] if step.action == "rename" else [])))
     if not check_mode:
@@ -163,3 +138,6 @@ def _restored(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
             outcome.restored, more = restore.restore(login, source, planned, outcome.phases)
             outcome.warnings += more
     return outcome
+
+
+STATES = {"present": _present, "verified": _verified, "restored": _restored}

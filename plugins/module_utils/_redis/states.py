@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text, utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import recent, timed, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import login_from
@@ -24,20 +24,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway impo
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import RedisChecks, loaded_keys
 
 Params = t.Mapping[str, t.Any]
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What a run found and did, in the making; it changed something if there are actions."""
-
-    backup: Backup | None = None
-    actions: list[str] = dataclasses.field(default_factory=list)
-    before: list[str] = dataclasses.field(default_factory=list)
-    after: list[str] = dataclasses.field(default_factory=list)
-    phases: dict[str, float] = dataclasses.field(default_factory=dict)
-    verification: dict[str, t.Any] | None = None
-    restored: dict[str, int] = dataclasses.field(default_factory=dict)
-    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def run(params: Params, check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
@@ -56,22 +42,7 @@ def run(params: Params, check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
     catalogue = spec.open_catalogue(params, KIND)
     states = {"present": _present, "verified": _verified, "restored": _restored}
     outcome = states[params["state"]](params, catalogue, check_mode)
-    manifest = outcome.backup.manifest if outcome.backup else None
-    result = {
-        "changed": bool(outcome.actions),
-        "actions": outcome.actions,
-        "backup": catalogue.summary(outcome.backup) if outcome.backup else None,
-        "bytes_stored": manifest.bytes_stored if manifest else 0,
-        "bytes_plain": manifest.bytes_plain if manifest else 0,
-        "recoverable_from": to_text(manifest.recoverable_from) if manifest else None,
-        "recoverable_to": to_text(manifest.recoverable_to) if manifest else None,
-        "verification": outcome.verification,
-        "restored": [{"database": name, "keys_count": count} for name, count in outcome.restored.items()],
-        "phases": outcome.phases,
-        "seconds": round(time.monotonic() - started, 3),
-        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
-    }
-    return result, outcome.warnings
+    return result_of(outcome, catalogue, time.monotonic() - started), outcome.warnings
 
 
 def _present(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
@@ -145,6 +116,7 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
         outcome.warnings.append("Sentinel watches the server; if sending the data takes longer than its patience, it moves the master")
     if not check_mode:
         work_dir, wait_timeout = params["work_dir"], float(params["wait_timeout"])
-        outcome.restored, warnings = restore(login, target, catalogue, backup, identity, work_dir, wait_timeout, outcome.phases)
+        restored, warnings = restore(login, target, catalogue, backup, identity, work_dir, wait_timeout, outcome.phases)
+        outcome.restored = [{"database": name, "keys_count": count} for name, count in restored.items()]
         outcome.warnings += warnings
     return outcome

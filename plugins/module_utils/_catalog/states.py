@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run of a backup module found and did, and the result that every such module returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a run found and did, in the making; it changed something if there are actions."""
+
+    backup: Backup | None = None
+    actions: list[str] = dataclasses.field(default_factory=list)
+    before: list[str] = dataclasses.field(default_factory=list)
+    after: list[str] = dataclasses.field(default_factory=list)
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+    verification: dict[str, t.Any] | None = None
+    restored: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    kept: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    pruned: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def result_of(outcome: Outcome, catalogue: Catalogue, seconds: float) -> dict[str, t.Any]:
+    """Return the module's result.
+
+    Args:
+        outcome: what was found and done.
+        catalogue: where the backups are.
+        seconds: how long it took.
+    """
+    manifest = outcome.backup.manifest if outcome.backup else None
+    return {
+        "changed": bool(outcome.actions),
+        "actions": outcome.actions,
+        "backup": catalogue.summary(outcome.backup) if outcome.backup else None,
+        "bytes_stored": manifest.bytes_stored if manifest else 0,
+        "bytes_plain": manifest.bytes_plain if manifest else 0,
+        "recoverable_from": to_text(manifest.recoverable_from) if manifest else None,
+        "recoverable_to": to_text(manifest.recoverable_to) if manifest else None,
+        "verification": outcome.verification,
+        "restored": outcome.restored,
+        "kept": outcome.kept,
+        "pruned": outcome.pruned,
+        "phases": outcome.phases,
+        "seconds": round(seconds, 3),
+        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
+    }
