@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
+import email.utils
 import io
 import traceback
 import typing as t
@@ -200,6 +202,17 @@ class S3Store:
         """See :meth:`Store.delete`."""
         with self.translated(f"delete {key}"):
             self._client.delete_object(Bucket=self._options.bucket, Key=self._prefix + check_key(key))
+
+    def clock(self) -> datetime.datetime:
+        """See :meth:`Store.clock`: the ``Date`` of an answer, which HTTP gives in whole seconds (RFC 9110, section 6.6.1)."""
+        with self.translated("read the clock"):
+            answer = self._client.list_objects_v2(Bucket=self._options.bucket, Prefix=self._prefix, MaxKeys=1)
+        date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+        try:
+            moment = email.utils.parsedate_to_datetime(date)
+        except ValueError as error:
+            raise MainstayError(f"read the clock of {self.describe()}", f"the header Date of its answer is {date!r}") from error
+        return moment.replace(tzinfo=datetime.timezone.utc) if moment.tzinfo is None else moment.astimezone(datetime.timezone.utc)
 
 
 _PREPOSITIONS = {"read": "from", "delete": "from", "write": "to", "connect": "to"}

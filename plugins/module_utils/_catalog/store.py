@@ -71,6 +71,13 @@ class Store(t.Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
 
+    def clock(self) -> datetime.datetime:
+        """Return the time by the store's own clock (UTC), which dated the objects of :meth:`list`.
+
+        Raises:
+            MainstayError: the store does not answer, or does not say its time.
+        """
+
 
 def read_small(store: Store, key: str, limit: int = 64 << 20) -> bytes:
     """Return a small object's content.
@@ -232,6 +239,10 @@ class LocalStore:
         except OSError as error:
             raise MainstayError(f"delete {key} from {self._root}", error.strerror or error) from error
         self._remove_empty(os.path.dirname(path))
+
+    def clock(self) -> datetime.datetime:
+        """See :meth:`Store.clock`: this host's time."""
+        return datetime.datetime.now(datetime.timezone.utc)
 
 
 def _rename_new(temporary: str, path: str) -> None:
