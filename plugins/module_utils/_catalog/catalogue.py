@@ -8,10 +8,12 @@ Layout, below the store's own path or prefix::
     <kind>/<name>/<id>/<data objects>       for example postgres/ledger/20261122T174200Z-1a2b3c4d/ledger.dump.zst.age
     <kind>/<name>/<id>/manifest.json        published last: without it there is no backup
     <kind>/<name>/<id>/verify/<time>.json   one for each verification, beside the manifest, which never changes
+    <kind>/<name>/<id>/removed.json         what the manifest was, while the backup is being removed; goes last
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
@@ -25,17 +27,26 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipel
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import NO_MATCH, Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord, UnreadableManifest
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import Store, read_small
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectExists, ObjectMissing, Store, read_small
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+VERIFICATION_PATTERN = re.compile(r"verify/\d{8}T\d{6}\.\d{6}Z\.json")
+TOMBSTONE = "removed.json"
 LEVELS = ("list", "checksum", "content", "restore")
+READERS = 8
+"""Manifests that are read at once; below the ten connections that boto3 keeps open."""
 T = t.TypeVar("T")
 
 
 class BackupNotFound(MainstayError):
     """The catalogue holds no backup like the one that was asked for."""
+
+
+def time_of(backup_id: str) -> datetime.datetime:
+    """Return the time that an id begins with."""
+    return datetime.datetime.strptime(backup_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
 
 
 def new_id(moment: datetime.datetime) -> str:
@@ -145,23 +156,84 @@ class Draft:
             self._store.delete(item.key)
 
 
+class View:
+    """What one listing of a catalogue showed. Manifests are read when they are asked for."""
+
+    def __init__(self, load: t.Callable[[str, t.Sequence[str]], Backup], meant: t.Callable[[Backup], bool], listing: t.Mapping[str, t.Sequence[str]]) -> None:
+        """Use :meth:`Catalogue.look`."""
+        self._load, self._meant, self._listing = load, meant, listing
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of every backup, oldest first, whatever its method."""
+        return [backup_id for backup_id, names in self._listing.items() if manifests.NAME in names]
+
+    @property
+    def incomplete(self) -> list[str]:
+        """The ids that have objects but no manifest: in progress, or left by a run that was killed. They are no backups."""
+        return [backup_id for backup_id, names in self._listing.items() if manifests.NAME not in names]
+
+    @property
+    def half_removed(self) -> list[str]:
+        """The incomplete ids whose removal was begun and not brought to its end."""
+        return [backup_id for backup_id in self.incomplete if TOMBSTONE in self._listing[backup_id]]
+
+    def newest_first(self) -> t.Iterator[Backup]:
+        """Yield the backups, reading one at a time."""
+        for backup_id in reversed(self.ids):
+            backup = self._load(backup_id, self._listing[backup_id])
+            if self._meant(backup):
+                yield backup
+
+    def newest_good(self) -> Backup | None:
+        """Return the newest good backup, or None."""
+        return next((backup for backup in self.newest_first() if backup.good), None)
+
+    def backups(self) -> list[Backup]:
+        """Return every backup, oldest first; those with an unreadable manifest too."""
+        with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+            return [backup for backup in pool.map(lambda backup_id: self._load(backup_id, self._listing[backup_id]), self.ids) if self._meant(backup)]
+
+
 class Catalogue:
     """The backups of one kind under one name in one store."""
 
-    def __init__(self, store: Store, kind: str, name: str) -> None:
+    def __init__(self, store: Store, kind: str, name: str, methods: t.Collection[str] = ()) -> None:
         """Look at a store.
+
+        Args:
+            store: where the backups are.
+            kind: what is backed up.
+            name: the catalogue's name.
+            methods: only backups by these methods are seen (and those whose manifest cannot be read); by default all.
 
         Raises:
             InvalidInput: the name holds something else than letters, digits, ``_``, ``.`` and ``-``.
         """
         if not NAME_PATTERN.fullmatch(name):
             raise InvalidInput(f"use the catalogue name {name!r}", "it may hold letters, digits, underscores, dots and hyphens, and starts with no dot")
-        self.store, self.kind, self.name = store, kind, name
+        self.store, self.kind, self.name, self.methods = store, kind, name, tuple(methods)
         self._base = f"{kind}/{name}"
 
     def location(self, backup_id: str) -> str:
         """Return where a backup's objects are, for results: the store and the folder."""
         return f"{self.store.describe()} : {self._base}/{backup_id}/"
+
+    def key(self, backup_id: str, name: str = "") -> str:
+        """Return the key of an object of a backup, or what all of its keys start with."""
+        return f"{self._base}/{backup_id}/{name}"
+
+    def objects(self, backup_id: str) -> dict[str, int]:
+        """Return the bytes of everything that is stored under an id, by name; empty if there is nothing."""
+        start = self.key(backup_id)
+        return {item.key[len(start) :]: item.bytes for item in self.store.list(start)}
+
+    def look(self) -> View:
+        """List the store once; return what is there."""
+        return View(self._load, self._is_meant, self._listing())
+
+    def _is_meant(self, backup: Backup) -> bool:
+        return not self.methods or backup.manifest is None or backup.manifest.method in self.methods
 
     def _listing(self) -> dict[str, list[str]]:
         """Return the keys of each id, ids sorted by time."""
@@ -178,6 +250,8 @@ class Catalogue:
         verifications = tuple(self._verification(backup_id, name) for name in sorted(names) if name.startswith("verify/"))
         try:
             manifest = manifests.load(read_small(self.store, key), key)
+            if manifest.id != backup_id:
+                raise UnreadableManifest(f"read the manifest {key}", f"it is that of backup {manifest.id}", "move it back")
         except UnreadableManifest as error:
             return Backup(backup_id, None, str(error), verifications)
         return Backup(backup_id, manifest, "", verifications)
@@ -190,26 +264,21 @@ class Catalogue:
         except (ValueError, KeyError, TypeError) as error:
             raise MainstayError(f"read {key} from {self.store.describe()}", f"it is no result of a verification ({error})", "move it away") from error
 
-    def _newest_first(self) -> t.Iterator[Backup]:
-        for backup_id, names in reversed(self._listing().items()):
-            if manifests.NAME in names:
-                yield self._load(backup_id, names)
-
     def backups(self) -> list[Backup]:
         """Return every backup, oldest first; those with an unreadable manifest too."""
-        return list(self._newest_first())[::-1]
+        return self.look().backups()
 
     def ids(self) -> list[str]:
         """Return the ids of every backup, oldest first, without reading the manifests."""
-        return [backup_id for backup_id, names in self._listing().items() if manifests.NAME in names]
+        return self.look().ids
 
     def incomplete(self) -> list[str]:
-        """Return the ids that have objects but no manifest: in progress, or left by a run that was killed. They are no backups."""
-        return [backup_id for backup_id, names in self._listing().items() if manifests.NAME not in names]
+        """Return the ids that have objects but no manifest; see :attr:`View.incomplete`."""
+        return self.look().incomplete
 
     def newest_good(self) -> Backup | None:
         """Return the newest good backup, or None."""
-        return next((backup for backup in self._newest_first() if backup.good), None)
+        return self.look().newest_good()
 
     def choose(self, selector: str) -> Backup:
         """Return the backup that is meant.
@@ -218,19 +287,22 @@ class Catalogue:
             selector: ``latest`` (the newest good one), ``latest_verified`` (the newest that was restored for trial), or an id, which is taken as it is.
 
         Raises:
-            InvalidInput: it is neither a word nor an id.
+            InvalidInput: it is neither a word nor an id, or that backup was made by another method.
             BackupNotFound: there is none.
         """
         doing = f"find backup {selector} of {self.kind} {self.name} in {self.store.describe()}"
         if selector not in ("latest", "latest_verified"):
             if not ID_PATTERN.fullmatch(selector):
                 raise InvalidInput(doing, "it is neither latest, latest_verified nor an id like 20261122T174200Z-1a2b3c4d")
-            names = self._listing().get(selector, [])
+            names = list(self.objects(selector))
             if manifests.NAME not in names:
                 raise BackupNotFound(doing, "it is incomplete: it has no manifest" if names else "there is no such backup")
-            return self._load(selector, names)
+            backup = self._load(selector, names)
+            if not self._is_meant(backup):
+                raise InvalidInput(doing, f"its method is {backup.require_manifest().method}", "name that method")
+            return backup
         seen = 0
-        for backup in self._newest_first():
+        for backup in self.look().newest_first():
             seen += 1
             if backup.good if selector == "latest" else backup.verified_at:
                 return backup
@@ -249,6 +321,32 @@ class Catalogue:
             if not draft.published:
                 with contextlib.suppress(MainstayError):
                     draft.discard()
+
+    def remove(self, backup: Backup) -> None:
+        """Remove a backup: the objects that its manifest names, its verifications, and nothing else that may lie beside them.
+
+        The manifest becomes a tombstone first, so that a removal that is cut off leaves no half backup but an id that :attr:`View.half_removed` names,
+        and :meth:`finish_removal` knows what belonged to it.
+
+        Raises:
+            UnreadableManifest: which objects belong to it is not known.
+            MainstayError: the store failed.
+        """
+        with contextlib.suppress(ObjectExists):
+            self.store.put_new(self.key(backup.id, TOMBSTONE), backup.require_manifest().dump())
+        self.store.delete(self.key(backup.id, manifests.NAME))
+        self.finish_removal(backup.id)
+
+    def finish_removal(self, backup_id: str) -> None:
+        """Bring a removal to its end; where none was begun nothing happens."""
+        tombstone = self.key(backup_id, TOMBSTONE)
+        try:
+            removed = manifests.load(read_small(self.store, tombstone), tombstone)
+        except ObjectMissing:
+            return
+        for name in [record.name for record in removed.objects] + [name for name in self.objects(backup_id) if VERIFICATION_PATTERN.fullmatch(name)]:
+            self.store.delete(self.key(backup_id, name))
+        self.store.delete(tombstone)
 
     def read(self, backup: Backup, name: str, identity: Identity, consumer: Command | t.Callable[[t.BinaryIO], T]) -> T | None:
         """Open an object of a backup: check its hash, decrypt, decompress, hand it to a consumer; see :func:`.pipeline.read_object`.
@@ -330,13 +428,14 @@ class Catalogue:
         Raises:
             BackupNotFound: there is no such backup.
         """
-        found = [self.choose(selector)] if selector else self.backups()
+        view = None if selector else self.look()
+        found = [self.choose(selector or "")] if view is None else view.backups()
         good = [backup for backup in found if backup.good]
         moments = [(backup.require_manifest().recoverable_from, backup.require_manifest().recoverable_to) for backup in good]
         verified = [backup.id for backup in found if backup.verified_at]
         return {
             "backups": [self.summary(backup) for backup in found],
-            "incomplete": [] if selector else self.incomplete(),
+            "incomplete": [] if view is None else view.incomplete,
             "latest": good[-1].id if good else None,
             "latest_verified": verified[-1] if verified else None,
             "recoverable_from": manifests.to_text(min(start for start, _unused in moments)) if moments else None,

@@ -115,10 +115,24 @@ def plan(policy: Policy, candidates: t.Sequence[Candidate], now: datetime.dateti
 
 def _sound(found: t.Sequence[Candidate]) -> set[str]:
     """Return the ids of the good backups whose parents, and theirs, are all there and good."""
-    sound = {item.id for item in found if item.good and item.readable and not item.in_progress}
-    while lacking := {item.id for item in found if item.id in sound and not sound.issuperset(item.parents)}:
-        sound -= lacking
+    good = [item for item in found if item.good and item.readable and not item.in_progress]
+    sound: set[str] = set()
+    while more := {item.id for item in good if item.id not in sound and sound.issuperset(item.parents)}:
+        sound |= more
     return sound
+
+
+def _unknown(found: t.Sequence[Candidate]) -> dict[str, str]:
+    """Return the ids of the backups of which it is not known whether they are good, because they, or what they are based on, cannot be read; and why."""
+    unknown: dict[str, str] = {}
+    for item in found:
+        if item.in_progress:
+            unknown[item.id] = "it has no manifest, so it is in progress or the remains of a run that was killed"
+        elif not item.readable:
+            unknown[item.id] = "its manifest cannot be read"
+    while more := {item.id: parent for item in found for parent in item.parents if item.id not in unknown and parent in unknown}:
+        unknown.update({item_id: f"it is based on {parent}, of which not enough is known" for item_id, parent in more.items()})
+    return unknown
 
 
 def _apply_rules(policy: Policy, newest_first: t.Sequence[Candidate], now: datetime.datetime, reasons: dict[str, list[str]]) -> None:
@@ -146,11 +160,9 @@ def _apply_rails(
         reasons[item.id].append("the newest verified one")
     for item in [item for item in newest_first if not item.parents][: policy.min_good]:
         reasons[item.id].append(f"one of the {policy.min_good} newest good ones that stand alone (min_good)")
+    for item_id, why in _unknown(found).items():
+        reasons[item_id].append(why)
     for item in found:
-        if item.in_progress:
-            reasons[item.id].append("it has no manifest, so it is in progress or the remains of a run that was killed")
-        elif not item.readable:
-            reasons[item.id].append("its manifest cannot be read")
         if (now - item.moment).total_seconds() < policy.grace_seconds:
             reasons[item.id].append(f"younger than {_span(policy.grace_seconds)} (grace)")
 
@@ -169,6 +181,28 @@ def _keep_parents(found: t.Sequence[Candidate], reasons: dict[str, list[str]]) -
             if parent in by_id:
                 reasons[parent].append(f"{item.id} is based on it")
                 kept.append(by_id[parent])
+
+
+def refusals(candidates: t.Sequence[Candidate], backup_id: str, min_good: int) -> tuple[str, ...]:
+    """Return what speaks against removing one backup by name: the rails without the period of grace.
+
+    Args:
+        candidates: all backups of the catalogue.
+        backup_id: the one that is to go.
+        min_good: so many good backups that are based on no other must be left, if the one that goes is such a backup.
+    """
+    found = sorted(candidates, key=lambda item: (item.moment, item.id))
+    sound = _sound(found)
+    newest_first = [item for item in reversed(found) if item.id in sound]
+    alone = [item.id for item in newest_first if not item.parents]
+    against = [f"{item.id} is based on it" for item in found if backup_id in item.parents]
+    if [item.id for item in newest_first][:1] == [backup_id]:
+        against.append("it is the newest good one")
+    if [item.id for item in newest_first if item.verified][:1] == [backup_id]:
+        against.append("it is the newest verified one")
+    if backup_id in alone and len(alone) - 1 < min_good:
+        against.append(f"{len(alone) - 1} good ones would be left, min_good is {min_good}")
+    return tuple(against)
 
 
 def _why_not(item: Candidate, sound: set[str]) -> str:

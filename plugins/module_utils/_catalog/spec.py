@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import LEVELS, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, Identity
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention import Policy
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore, Store
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
@@ -94,9 +95,42 @@ def open_store(options: t.Mapping[str, t.Any]) -> Store:
     return S3Store(S3Options(**{name: options[name] for name in _S3_OPTIONS}))
 
 
-def open_catalogue(params: t.Mapping[str, t.Any], kind: str) -> Catalogue:
-    """Return the catalogue that the options ``store`` and ``name`` describe, for one kind of backup."""
-    return Catalogue(open_store(params["store"]), kind, params["name"])
+def open_catalogue(params: t.Mapping[str, t.Any], kind: str, methods: t.Collection[str] = ()) -> Catalogue:
+    """Return the catalogue that the options ``store`` and ``name`` describe, for one kind of backup, and for some methods if they are named."""
+    return Catalogue(open_store(params["store"]), kind, params["name"], methods)
+
+
+def open_copies(params: t.Mapping[str, t.Any], catalogue: Catalogue) -> tuple[Catalogue, ...]:
+    """Return the catalogues of the same kind and name in the stores that the option ``copies`` describes.
+
+    Raises:
+        InvalidInput: a store is named twice, which is no copy.
+    """
+    copies = tuple(Catalogue(open_store(options), catalogue.kind, catalogue.name, catalogue.methods) for options in params["copies"])
+    places = [catalogue.store.describe(), *(copy.store.describe() for copy in copies)]
+    for place in places:
+        if places.count(place) > 1:
+            raise InvalidInput("use the stores in copies", f"{place} is named twice", "name other stores than store, each once")
+    return copies
+
+
+def policy_of(params: t.Mapping[str, t.Any]) -> Policy | None:
+    """Return what the option ``retention`` asks for; None if it is not given.
+
+    Raises:
+        InvalidInput: a number is negative, or ``min_good`` is 0.
+    """
+    options = params["retention"]
+    if options is None:
+        return None
+    counts = {name: options[name] for name in options if name.startswith("keep_") and name != "keep_within"}
+    for name, count in counts.items():
+        if (count or 0) < 0:
+            raise InvalidInput("read retention", f"{name} is {count}", "leave it out to have no such rule")
+    if options["min_good"] < 1:
+        raise InvalidInput("read retention", f"min_good is {options['min_good']}, it must be at least 1")
+    within = parse_duration(options["keep_within"]) if options["keep_within"] else None
+    return Policy(**counts, keep_within_seconds=within, min_good=options["min_good"], grace_seconds=parse_duration(options["grace"]))
 
 
 def compression_of(params: t.Mapping[str, t.Any]) -> Compression:
