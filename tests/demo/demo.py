@@ -111,6 +111,9 @@ class Demo:
             "ANSIBLE_SHOW_CUSTOM_STATS": "true",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
+            # The output is read by this program; Molecule forces colours.
+            "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_NOCOLOR": "1",
             # The playbooks leave their records below the folder that they are run in.
             "PWD": str(ROOT),
         }
@@ -134,6 +137,8 @@ class Demo:
             print(output[-6000:], flush=True)
             raise DemoFailed(f"{path} ended with status {process.returncode}; its output is {log}")
         changed = {match[1]: int(match[3]) for match in RECAP.finditer(output)}
+        if not changed:
+            raise DemoFailed(f"{path} ended without a recap; its output is {log}")
         stats = STATS.search(output)
         return Run(changed, json.loads(stats[1]) if stats else {})
 
