@@ -98,6 +98,8 @@ options:
     description:
       - Further stores, each as O(store), that hold every backup as well.
       - For O(state=present) the task fails unless the backup is in all of them. O(state=copied) brings there what they lack.
+      - Objects are hashed on the way, and the manifest comes last, so what is cut off is no backup there. The next run goes on where it stopped.
+      - O(retention) and O(state=absent) work on them as on O(store), each by what it holds itself. What stays in O(store) stays in them too.
     type: list
     elements: dict
     default: []
@@ -147,16 +149,20 @@ options:
   retention:
     description:
       - Which backups stay. With O(state=present) the others are removed after the backup, and only if it succeeded. Required for O(state=pruned).
+      - Where O(state=present) finds a backup that is young enough, nothing is removed either.
       - A backup stays if any of the rules keeps it. Without a rule that keeps something nothing is removed.
       - Whatever the rules say, the newest good backup stays, the newest verified one, the newest O(retention.min_good) good ones, what another backup
         is based on, whatever is in progress or younger than O(retention.grace), and every backup whose manifest cannot be read.
+      - A backup whose newest verification failed is not good. No rule keeps it, but it stays as long as there is no good one.
+      - Nothing is removed while the clocks of the store and of the host are more than 5 minutes apart. The task fails then.
     type: dict
     suboptions:
       keep_last:
         description: This many of the newest good backups.
         type: int
       keep_within:
-        description: All good backups that are not older, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
+        description:
+          - All good backups that are not older than the newest one by more than this, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
         type: str
       keep_hourly:
         description: The newest good backup of each of the last so many hours that have one.
@@ -174,7 +180,7 @@ options:
         description: The newest good backup of each of the last so many years that have one.
         type: int
       min_good:
-        description: So many good backups stay in any case.
+        description: So many of the newest good backups that are based on no other one stay in any case.
         type: int
         default: 2
       grace:

@@ -20,9 +20,12 @@ options:
       - V(verified) means that the backup O(backup_id) was verified at O(verify_level), or at a stronger one, not longer than O(max_age) ago.
         The result is stored beside the backup. The server is not contacted.
       - V(restored) replaces the data of the server by that of the backup.
+      - V(copied) means that all of O(copies) hold the backup O(backup_id). The server is not contacted.
+      - V(pruned) means that no backup is there that O(retention) does not keep. The server is not contacted.
+      - V(absent) means that there is no backup O(backup_id), in O(store) or in O(copies). The server is not contacted.
     type: str
     default: present
-    choices: [present, verified, restored]
+    choices: [present, verified, restored, copied, pruned, absent]
   method:
     description:
       - How the snapshot is read.
@@ -53,7 +56,9 @@ options:
     default: replicate
     choices: [replicate]
   force:
-    description: Whether O(state=restored) may replace a server's data, if it has any.
+    description:
+      - Whether O(state=restored) may replace a server's data, if it has any.
+      - Whether O(state=absent) may remove the newest good backup, the newest verified one, or one of the last good ones.
     type: bool
     default: false
   work_dir:
@@ -102,6 +107,47 @@ EXAMPLES = r"""
         - "{{ backup_public_key }}"
         - "{{ break_glass_public_key }}"
 
+- name: Back up, copy to another region, and keep a week of days and a year of months
+  mainstay.ops.redis_snapshot:
+    name: ledger
+    login_password: "{{ redis_password }}"
+    tls: false
+    max_age: 20h
+    store:
+      type: s3
+      bucket: backups
+      region: eu-central-1
+    copies:
+      - type: s3
+        bucket: backups-elsewhere
+        region: eu-north-1
+    retention:
+      keep_daily: 7
+      keep_monthly: 12
+    encryption:
+      recipients:
+        - "{{ backup_public_key }}"
+
+- name: Show what retention would remove (with --check --diff), or remove it
+  mainstay.ops.redis_snapshot:
+    name: ledger
+    state: pruned
+    store:
+      type: local
+      path: /var/backups/mainstay
+    retention:
+      keep_within: 7d
+      keep_weekly: 8
+
+- name: Remove one backup that is no longer wanted
+  mainstay.ops.redis_snapshot:
+    name: ledger
+    state: absent
+    backup_id: 20261122T174200Z-1a2b3c4d
+    store:
+      type: local
+      path: /var/backups/mainstay
+
 - name: Prove that the newest backup can be restored
   mainstay.ops.redis_snapshot:
     name: ledger
@@ -136,7 +182,7 @@ actions:
   returned: success
   sample: ["take a snapshot of Redis 7.0.15 at 127.0.0.1:6379 (replica) by psync", publish the backup]
 backup:
-  description: The backup that exists, was taken, verified or restored. Empty if there is none yet, in check mode.
+  description: The backup that exists, was taken, verified, restored, copied or removed. Empty if there is none (yet), and for O(state=pruned).
   type: dict
   returned: success
   contains:
@@ -316,7 +362,7 @@ restored:
       type: int
       returned: always
 kept:
-  description: The backups that stay, each with the rules that keep it. Empty without O(retention).
+  description: The backups of O(store) that stay, each with the rules that keep it. Empty where O(retention) did not work.
   type: list
   elements: dict
   returned: success
@@ -331,12 +377,12 @@ kept:
       elements: str
       returned: always
 pruned:
-  description: Ids of the backups that were removed, or would be in check mode.
+  description: Ids of the backups that were removed from O(store) or O(copies), or would be in check mode.
   type: list
   elements: str
   returned: success
 phases:
-  description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist, replicas).
+  description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist, replicas; copy, prune, remove).
   type: dict
   returned: success
 seconds:
@@ -344,7 +390,7 @@ seconds:
   type: float
   returned: success
 diff:
-  description: The backups, the verifications or the keys, before and after.
+  description: The backups (with the rule that keeps each where O(retention) works), the verifications or the keys, before and after.
   type: dict
   returned: success
 """
@@ -365,7 +411,7 @@ def argument_spec() -> dict[str, t.Any]:
         **spec.store_argument_spec(),
         **spec.backup_argument_spec(),
         **redis_argument_spec(),
-        "state": {"type": "str", "default": "present", "choices": ["present", "verified", "restored"]},
+        "state": {"type": "str", "default": "present", "choices": ["present", "verified", "restored", "copied", "pruned", "absent"]},
         "method": {"type": "str", "default": "auto", "choices": ["auto", "psync", "bgsave"]},
         "prefer_replica": {"type": "bool", "default": True},
         "max_replica_lag": {"type": "int", "default": 30},

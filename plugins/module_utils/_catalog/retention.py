@@ -158,8 +158,8 @@ def _apply_rails(
         reasons[item.id].append("the newest good one")
     for item in [item for item in newest_first if item.verified][:1]:
         reasons[item.id].append("the newest verified one")
-    for item in [item for item in newest_first if not item.parents][: policy.min_good]:
-        reasons[item.id].append(f"one of the {policy.min_good} newest good ones that stand alone (min_good)")
+    for position, item in enumerate([item for item in newest_first if not item.parents][: policy.min_good], 1):
+        reasons[item.id].append(f"min_good {position} of {policy.min_good}")
     for item_id, why in _unknown(found).items():
         reasons[item_id].append(why)
     for item in found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import maintain, spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
@@ -40,8 +40,7 @@ def run(params: Params, check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
         if params[name] < 1:
             raise InvalidInput("run redis_snapshot", f"{name} is {params[name]}, it must be at least 1")
     catalogue = spec.open_catalogue(params, KIND)
-    states = {"present": _present, "verified": _verified, "restored": _restored}
-    outcome = states[params["state"]](params, catalogue, check_mode)
+    outcome = STATES[params["state"]](params, catalogue, check_mode)
     return result_of(outcome, catalogue, time.monotonic() - started), outcome.warnings
 
 
@@ -51,18 +50,19 @@ def _present(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     settings = Settings(
         spec.compression_of(params), spec.encryption_of(params), spec.labels_of(params), float(params["idle_timeout"]), float(params["wait_timeout"])
     )
-    newest, ids = catalogue.newest_good(), catalogue.ids()
-    outcome = Outcome(backup=newest, before=ids, after=ids)
+    upkeep, view = maintain.Upkeep.of(params, catalogue), catalogue.look()
+    newest = view.newest_good()
+    outcome = Outcome(backup=newest, before=view.ids, after=view.ids)
     if not due(newest, limit, utc_now()):
-        return outcome
+        return maintain.complete(upkeep, outcome, check_mode)
     with timed(outcome.phases, "plan"):
         settings.check()
         plan = plan_source(login, params["method"], params["prefer_replica"], params["max_replica_lag"])
-    outcome.actions, outcome.after = [f"take a snapshot of {plan.words}", "publish the backup"], [*ids, "(a new backup)"]
+    outcome.actions, outcome.after = [f"take a snapshot of {plan.words}", "publish the backup"], [*view.ids, maintain.NEW]
     outcome.warnings = list(plan.warnings)
     if not check_mode:
         outcome.backup = take(catalogue, plan, settings, outcome.phases)
-    return outcome
+    return maintain.complete(upkeep, outcome, check_mode)
 
 
 def _require_opening(backup: Backup, identity: Identity) -> None:
@@ -120,3 +120,13 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
         outcome.restored = [{"database": name, "keys_count": count} for name, count in restored.items()]
         outcome.warnings += warnings
     return outcome
+
+
+STATES = {
+    "present": _present,
+    "verified": _verified,
+    "restored": _restored,
+    "copied": maintain.copied,
+    "pruned": maintain.pruned,
+    "absent": maintain.absent,
+}
