@@ -9,7 +9,7 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import maintain, spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
@@ -32,7 +32,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
         MainstayError: it could not be done.
     """
     started = time.monotonic()
-    catalogue = spec.open_catalogue(params, logical.KIND)
+    catalogue = spec.open_catalogue(params, logical.KIND, ("logical",) if params["method"] == "logical" else ())
     if params["method"] == "physical":
         from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical import states as physical
 
@@ -56,18 +56,18 @@ def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bo
         bin_dir=params["pg_bin_dir"],
     )
     desired.encryption.filters()
-    newest = catalogue.newest_good()
-    ids = catalogue.ids()
-    outcome = Outcome(backup=newest, before=ids, after=ids)
+    upkeep, view = maintain.Upkeep.of(params, catalogue), catalogue.look()
+    newest = view.newest_good()
+    outcome = Outcome(backup=newest, before=view.ids, after=view.ids)
     if newest is not None and limit and _is_enough(newest.require_manifest(), desired, limit):
-        return outcome
+        return maintain.complete(upkeep, outcome, check_mode)
     planned = logical.plan(login, desired)
-    outcome.actions, outcome.after = list(planned.actions), [*ids, "(a new backup)"]
+    outcome.actions, outcome.after = list(planned.actions), [*view.ids, maintain.NEW]
     if not check_mode:
         with locked(login, catalogue.name):
             outcome.backup = logical.take(login, desired, planned, catalogue, outcome.phases)
             outcome.warnings = list(outcome.backup.require_manifest().warnings)
-    return outcome
+    return maintain.complete(upkeep, outcome, check_mode)
 
 
 def _is_enough(manifest: Manifest, desired: logical.Desired, limit: int) -> bool:
@@ -140,4 +140,11 @@ def _restored(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
     return outcome
 
 
-STATES = {"present": _present, "verified": _verified, "restored": _restored}
+STATES = {
+    "present": _present,
+    "verified": _verified,
+    "restored": _restored,
+    "copied": maintain.copied,
+    "pruned": maintain.pruned,
+    "absent": maintain.absent,
+}
