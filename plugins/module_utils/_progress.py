@@ -20,6 +20,7 @@ import os
 import threading
 import time
 import types
+import typing as t
 
 FILE_VARIABLE = "MAINSTAY_PROGRESS_FILE"
 """Names the file that the lines go to. It must exist; it is the action plugin's, in a private folder."""
@@ -118,6 +119,11 @@ class Reporter:
         if self._descriptor is not None and (phase := self.active()) is not None:
             self.count(phase, amount)
 
+    def counter(self) -> t.Callable[[int], None]:
+        """Return what adds to the phase that is active now, for a thread that works for this one."""
+        phase = self.active() if self.wanted else None
+        return _ignore if phase is None else phase.advance
+
     def count(self, phase: Phase, amount: int) -> None:
         """Add to what is done of a phase."""
         if self._descriptor is None:
@@ -177,6 +183,10 @@ class Reporter:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = None
+
+
+def _ignore(amount: int) -> None:
+    """Count nothing."""
 
 
 @functools.lru_cache(maxsize=1)

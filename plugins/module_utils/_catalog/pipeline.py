@@ -4,6 +4,8 @@
 """The stream between a source and a store: nothing is staged, memory is bounded, and no end of file is handed on before everyone upstream succeeded.
 
 Writing: source -> filters (``zstd``, ``age``) -> hash and count -> store. Reading: store -> hash check -> filters -> consumer.
+
+Both directions count plain bytes on the progress phase that the calling thread is in.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import STOP_SECONDS, Command, Interrupted, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import Store
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 BLOCK = 1 << 20
 """Bytes per read, and the size asked for each pipe (1 MiB is what an unprivileged user may have: /proc/sys/fs/pipe-max-size)."""
@@ -83,7 +86,14 @@ def write_object(store: Store, key: str, source: Command | Readable, filters: t.
         return Written(gate.count, gate.digest.hexdigest(), chain.fed)
 
 
-def read_object(store: Store, key: str, expected: tuple[int, str], filters: t.Sequence[Command], consumer: Command | t.Callable[[t.BinaryIO], T]) -> T | None:
+def read_object(
+    store: Store,
+    key: str,
+    expected: tuple[int, str],
+    filters: t.Sequence[Command],
+    consumer: Command | t.Callable[[t.BinaryIO], T],
+    plain_bytes: int | None = None,
+) -> T | None:
     """Stream an object of the store through filters into a consumer.
 
     The last block is handed on only when size and SHA-256 of the whole object are right, so that no consumer sees a complete but damaged stream.
@@ -94,6 +104,7 @@ def read_object(store: Store, key: str, expected: tuple[int, str], filters: t.Se
         expected: the object's bytes and SHA-256, from its manifest.
         filters: programs through which the bytes go, in order.
         consumer: a program that reads standard input (its output is discarded), or a function of a binary file that reads it to its end.
+        plain_bytes: the bytes that come out of the filters, from the manifest; progress counts their share. ``None``: the bytes as stored.
 
     Returns:
         What the consumer function returned; ``None`` for a program.
@@ -106,10 +117,10 @@ def read_object(store: Store, key: str, expected: tuple[int, str], filters: t.Se
     doing = f"read {key} from {store.describe()}"
     with store.open_read(key) as stored, _Chain(doing) as chain:
         if isinstance(consumer, Command):
-            chain.start(_Checked(stored, doing, *expected), [*filters, consumer], last_output=False)
+            chain.start(_Checked(stored, doing, *expected, plain_bytes), [*filters, consumer], last_output=False)
             chain.finish()
             return None
-        with os.fdopen(chain.start(_Checked(stored, doing, *expected), filters), "rb", buffering=BLOCK) as plain:
+        with os.fdopen(chain.start(_Checked(stored, doing, *expected, plain_bytes), filters), "rb", buffering=BLOCK) as plain:
             try:
                 result = consumer(plain)
                 while plain.read(BLOCK):
@@ -124,7 +135,7 @@ def read_object(store: Store, key: str, expected: tuple[int, str], filters: t.Se
 
 
 def hash_object(store: Store, key: str, expected: tuple[int, str]) -> None:
-    """Read an object and compare its bytes and SHA-256 with ``expected``.
+    """Read an object and compare its bytes and SHA-256 with ``expected``; progress counts the bytes as stored.
 
     Raises:
         DamagedObject: they differ.
@@ -139,16 +150,21 @@ def hash_object(store: Store, key: str, expected: tuple[int, str]) -> None:
 class _Checked:
     """A reader that hands on the last block only after size and hash were found right."""
 
-    def __init__(self, stored: Readable, doing: str, expected_bytes: int, expected_sha256: str) -> None:
+    def __init__(self, stored: Readable, doing: str, expected_bytes: int, expected_sha256: str, plain_bytes: int | None = None) -> None:
         self._stored, self._doing = stored, doing
         self._expected = (expected_bytes, expected_sha256)
         self._digest, self._count = hashlib.sha256(), 0
+        self._plain_bytes = expected_bytes if plain_bytes is None else plain_bytes
+        self._counted, self._advance = 0, current().counter()
         self._held = self._next()
 
     def _next(self) -> bytes:
         block = self._stored.read(BLOCK)
         self._digest.update(block)
         self._count += len(block)
+        plain = self._count * self._plain_bytes // max(1, self._expected[0])
+        self._advance(plain - self._counted)
+        self._counted = plain
         return block
 
     def read(self, size: int, /) -> bytes:
@@ -203,21 +219,24 @@ class _Chain:
                 self._processes.append(Process(command, stdin=stream_fd, stdout=output_fd))
                 stream_fd = next_fd
             ours.pop_all()
-        self._feeder = threading.Thread(target=self._feed, args=(feed, feed_fd), daemon=True)
+        advance = _ignore if isinstance(source, _Checked) else current().counter()
+        self._feeder = threading.Thread(target=self._feed, args=(feed, feed_fd, advance), daemon=True)
         self._feeder.start()
         return stream_fd
 
-    def _feed(self, source: int | Readable, target: int) -> None:
+    def _feed(self, source: int | Readable, target: int, advance: t.Callable[[int], None]) -> None:
         try:
             if isinstance(source, int):
                 while moved := os.splice(source, target, BLOCK):
                     self.fed += moved
+                    advance(moved)
             else:
                 while block := source.read(BLOCK):
                     view = memoryview(block)
                     while view:
                         view = view[os.write(target, view) :]
                     self.fed += len(block)
+                    advance(len(block))
         except BaseException as error:
             self.feed_error = error
         finally:
@@ -308,6 +327,10 @@ class _Gate(io.RawIOBase):
         if hasattr(self, "_raw"):
             self._raw.close()
         super().close()
+
+
+def _ignore(amount: int) -> None:
+    """Count nothing: a checked reader counts by itself."""
 
 
 def _pipe() -> tuple[int, int]:
