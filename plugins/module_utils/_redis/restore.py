@@ -19,6 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption i
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, is_local
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import parse_magic, rdb_version, unreadable_because
@@ -137,15 +138,15 @@ def restore(
         with timed(phases, "fetch"):
             stage(catalogue, backup, identity, folder)
         with throwaway(program, folder, Listen(free_port(), target.tls)) as source:
-            with timed(phases, "load"):
+            with timed(phases, "load"), current().phase("load the snapshot into a throwaway server"):
                 loaded = source.wait_loaded(wait_timeout)
                 check_program(target.facts, loaded, manifest)
                 source.forget_history()
-            with timed(phases, "replicate"), Server(login, timeout=max(60.0, wait_timeout)) as server:
+            with timed(phases, "replicate"), current().phase(f"replicate to {target.address}"), Server(login, timeout=max(60.0, wait_timeout)) as server:
                 keys = _replicate(server, target, source, wait_timeout)
-    with timed(phases, "persist"), Server(login) as server:
+    with timed(phases, "persist"), current().phase("save the restored data"), Server(login) as server:
         _persist(server, target, wait_timeout)
-    with timed(phases, "replicas"), Server(login) as server:
+    with timed(phases, "replicas"), current().phase("wait for the replicas"), Server(login) as server:
         warnings = _wait_replicas(server, target, min(wait_timeout, REPLICAS_SECONDS))
     return keys, warnings
 

@@ -14,6 +14,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, require_programs, tool_versions
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Server
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import KeyBounds, key_bounds, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import MINIMUM_BYTES
@@ -64,10 +65,10 @@ def take(catalogue: Catalogue, plan: SourcePlan, settings: Settings, phases: dic
     filters = (*settings.compression.filters(), *settings.encryption.filters())
     tools, started = tool_versions(filters), utc_now()
     with catalogue.draft(new_id(started)) as draft:
-        with timed(phases, "wait"):
+        with timed(phases, "wait"), current().phase("wait for the snapshot"):
             begun = _begin(plan, settings)
         with begun.source:
-            with timed(phases, "stream"):
+            with timed(phases, "stream"), current().phase("stream the snapshot", _expected_bytes(catalogue, plan) if current().wanted else None):
                 name = f"dump.rdb{settings.compression.suffix}{settings.encryption.suffix}"
                 draft.add(name, begun.source, filters, plan.facts.used_memory, MINIMUM_BYTES)
             with timed(phases, "publish"):
@@ -90,6 +91,17 @@ def take(catalogue: Catalogue, plan: SourcePlan, settings: Settings, phases: dic
                     warnings=plan.warnings,
                 )
                 return draft.publish(manifest)
+
+
+def _expected_bytes(catalogue: Catalogue, plan: SourcePlan) -> int:
+    """Estimate a snapshot's size from that of the newest backup and the memory used then and now; an RDB file is far more compact than memory."""
+    now, newest = plan.facts.used_memory, catalogue.newest_good()
+    if newest is None:
+        return now
+    manifest = newest.require_manifest()
+    then = int(manifest.source.get("used_memory", 0))
+    size = sum(record.plain_bytes for record in manifest.objects)
+    return size * now // then if size > 0 and then > 0 and now > 0 else now
 
 
 @dataclasses.dataclass(frozen=True)

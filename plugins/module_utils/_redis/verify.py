@@ -17,6 +17,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, bounds_from, compare_keys
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import BadSnapshot, RdbObserver
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import read_host_memory
@@ -63,7 +64,8 @@ def stage(catalogue: Catalogue, backup: Backup, identity: Identity, folder: str)
         except BadSnapshot as error:
             raise VerificationFailed(f"read backup {backup.id}", error.cause) from error
 
-    catalogue.read(backup, record.name, identity, write)
+    with current().phase(f"fetch backup {backup.id}", record.plain_bytes, exact=True):
+        catalogue.read(backup, record.name, identity, write)
     _check_whole(backup.id, observer, record)
     return observer
 
@@ -139,7 +141,7 @@ class RedisChecks:
                 observer = stage(self._catalogue, backup, self._identity, folder)
             with throwaway(program, folder, keep_expired=True) as server:
                 try:
-                    with timed(phases, "load"):
+                    with timed(phases, "load"), current().phase("load the snapshot into a throwaway server"):
                         facts = server.wait_loaded(self._wait_timeout)
                 except LoadFailed as error:
                     raise VerificationFailed(error.doing, error.cause) from error
