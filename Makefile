@@ -85,6 +85,9 @@ molecule-debian12: setup-lab
 bench: setup-lab ## measure site and the no-change run, into docs/benchmarks.md
 	python tests/bench/site.py
 
+bench-backup: setup-test ## measure backups of PostgreSQL against other tools, into docs/benchmarks.md; SIZE=2G ROUNDS=3
+	PYTHONPATH=tests/bench python -m backup --work $(W) --size $(or $(SIZE),2G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
+
 lab: setup-lab ## make the hosts of inventories/lab
 	ansible-playbook -i inventories/lab playbooks/lab_up.yml
 
@@ -99,4 +102,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench lab lab-down docs clean
+.PHONY: help demo test test-all setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup lab lab-down docs clean

@@ -10,9 +10,7 @@ SSH executions are exact. Run by ``make bench``; it makes a lab of its own and r
 from __future__ import annotations
 
 import collections
-import os
 import pathlib
-import platform
 import statistics
 import sys
 import tempfile
@@ -22,19 +20,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/demo"))
 
 from demo import Demo  # noqa: E402  pylint: disable=wrong-import-position
+from document import machine, spread, table, write_section  # noqa: E402  pylint: disable=wrong-import-position
 
 RUNS = 3
 HOSTS = 7
 
-TEMPLATE = """# Benchmarks
+TEMPLATE = """## The whole stack
 
-Made by `make bench` on a machine with {cores} cores ({machine}), which carries the {hosts} hosts as well as the controller;
+Made by `make bench` on {machine}, which carries the {hosts} hosts as well as the controller;
 {runs} runs each, medians (lowest to highest).
 Seconds depend on the machine and its load: compare ratios. Counts of SSH executions are exact and gated by the tests.
 
-| run on {hosts} hosts | seconds | SSH executions per host | against the floor |
-|---|---|---|---|
-{rows}
+{table}
 
 - *floor*: a play of one `ansible.builtin.ping`, the least that a run on these hosts can cost.
 - *ten files*: the same ten unchanged files, by a loop of `ansible.builtin.copy` and by one `config_tree`.
@@ -72,14 +69,11 @@ def main() -> None:
         finally:
             demo.playbook("playbooks/lab_down.yml")
     floor = statistics.median(rows["floor"][0])
-    lines = []
-    for name, (seconds, executions) in rows.items():
-        middle = statistics.median(seconds)
-        spread = f" ({min(seconds):.1f} to {max(seconds):.1f})" if len(seconds) > 1 else ""
-        lines.append(f"| {name} | {middle:.1f}{spread} | {executions} | {middle / floor:.1f} |")
-    table = TEMPLATE.format(cores=os.cpu_count(), machine=platform.machine(), hosts=HOSTS, runs=RUNS, rows="\n".join(lines))
-    (ROOT / "docs/benchmarks.md").write_text(table, encoding="utf-8")
-    print(table)
+    lines = [[name, spread(seconds), str(executions), f"{statistics.median(seconds) / floor:.1f}"] for name, (seconds, executions) in rows.items()]
+    shown = table([f"run on {HOSTS} hosts", "seconds", "SSH executions per host", "against the floor"], lines)
+    section = TEMPLATE.format(machine=machine(), hosts=HOSTS, runs=RUNS, table=shown)
+    write_section("the whole stack", section)
+    print(section)
 
 
 if __name__ == "__main__":
