@@ -235,7 +235,9 @@ options:
         default: []
       identity:
         description:
-          - Private key that opens backups, as text. It is handed to C(age) through an anonymous memory file and never written to a disk.
+          - Private key that opens backups, as text. For V(gpg) it is an armored private key without a passphrase.
+          - It is handed to C(age) through an anonymous memory file and never written to a disk. For C(gpg) it lies in a private folder in memory
+            (C(/dev/shm), or the temporary folder where the host has none), which is removed afterwards.
           - Needed to verify the content of an encrypted backup and to restore it, never to make one.
         type: str
       identity_file:

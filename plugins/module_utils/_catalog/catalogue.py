@@ -34,6 +34,7 @@ ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 VERIFICATION_PATTERN = re.compile(r"verify/\d{8}T\d{6}\.\d{6}Z\.json")
 TOMBSTONE = "removed.json"
+LEFTOVER_AGE = datetime.timedelta(days=1)
 LEVELS = ("list", "checksum", "content", "restore")
 READERS = 8
 """Manifests that are read at once; below the ten connections that boto3 keeps open."""
@@ -181,9 +182,7 @@ class View:
     def newest_first(self) -> t.Iterator[Backup]:
         """Yield the backups, reading one at a time."""
         for backup_id in reversed(self.ids):
-            backup = self._load(backup_id, self._listing[backup_id])
-            if self._meant(backup):
-                yield backup
+            yield from self._one(backup_id)
 
     def newest_good(self) -> Backup | None:
         """Return the newest good backup, or None."""
@@ -192,7 +191,14 @@ class View:
     def backups(self) -> list[Backup]:
         """Return every backup, oldest first; those with an unreadable manifest too."""
         with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-            return [backup for backup in pool.map(lambda backup_id: self._load(backup_id, self._listing[backup_id]), self.ids) if self._meant(backup)]
+            return [backup for found in pool.map(self._one, self.ids) for backup in found]
+
+    def _one(self, backup_id: str) -> list[Backup]:
+        """Return the backup, or nothing if it is not meant or was removed since the listing."""
+        with contextlib.suppress(ObjectMissing):
+            backup = self._load(backup_id, self._listing[backup_id])
+            return [backup] if self._meant(backup) else []
+        return []
 
 
 class Catalogue:
@@ -247,7 +253,7 @@ class Catalogue:
 
     def _load(self, backup_id: str, names: t.Sequence[str]) -> Backup:
         key = f"{self._base}/{backup_id}/{manifests.NAME}"
-        verifications = tuple(self._verification(backup_id, name) for name in sorted(names) if name.startswith("verify/"))
+        verifications = tuple(self._verification(backup_id, name) for name in sorted(names) if VERIFICATION_PATTERN.fullmatch(name))
         try:
             manifest = manifests.load(read_small(self.store, key), key)
             if manifest.id != backup_id:
@@ -312,9 +318,12 @@ class Catalogue:
     def draft(self, backup_id: str) -> t.Iterator[Draft]:
         """Begin a backup. Unless :meth:`Draft.publish` was reached, everything written is removed at the end.
 
+        What writers of this catalogue that were killed more than a day ago left unfinished goes as well.
         When the store is out of reach by then, objects without a manifest stay behind: they count as nothing and :meth:`incomplete` names them.
         """
         draft = Draft(self.store, f"{self._base}/{backup_id}", backup_id)
+        with contextlib.suppress(MainstayError):
+            self.store.abandon(f"{self._base}/", LEFTOVER_AGE)
         try:
             yield draft
         finally:
@@ -363,7 +372,7 @@ class Catalogue:
         try:
             return pipeline.read_object(self.store, f"{self._base}/{backup.id}/{name}", (record.bytes, record.sha256), filters, consumer)
         except pipeline.PipelineError as error:
-            if NO_MATCH in error.cause:
+            if any(words in error.cause for words in NO_MATCH):
                 known = ", ".join(manifest.encryption.get("recipients", []))
                 raise InvalidInput(f"decrypt backup {backup.id}", "the private key fits none of its recipients", f"use the key of one of {known}") from error
             raise

@@ -157,8 +157,8 @@ def _identity(user: str) -> dict[str, t.Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
-def run(command: Command, doing: str, next_step: str = "") -> str:
-    """Run a program to its end and return its standard output.
+def run(command: Command, doing: str, next_step: str = "", stdin: int | None = None) -> str:
+    """Run a program to its end and return its standard output; an absent ``stdin`` is ``/dev/null``.
 
     Raises:
         MainstayError: it did not end with status 0; the cause holds the tail of its standard error.
@@ -166,7 +166,7 @@ def run(command: Command, doing: str, next_step: str = "") -> str:
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as output:
         try:
-            process = Process(command, stdout=write_fd)
+            process = Process(command, stdin=stdin, stdout=write_fd)
         finally:
             os.close(write_fd)
         try:
