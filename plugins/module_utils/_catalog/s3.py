@@ -1,42 +1,46 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The S3 store: boto3's managed transfer, parts sized from the expected size, aborted on failure."""
+"""The S3 store: boto3's client and its retries; what is written is checked against what the store says it kept."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import datetime
 import email.utils
-import io
 import traceback
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectExists, ObjectMissing, StoredObject, check_key
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectExists, ObjectMissing, StoredObject, check_key, read_small
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.transfer import (
+    MAX_PART,
+    MAX_PARTS,
+    MIN_PART,
+    Download,
+    Upload,
+    code_of,
+    md5_of,
+    part_size,
+    pause,
+)
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 try:
     import boto3
     import botocore.config
     import botocore.exceptions
-    from s3transfer.manager import TransferConfig, TransferManager
+    import urllib3.exceptions
 
     HAS_BOTO3, BOTO3_IMPORT_ERROR = True, None
 except ImportError:
     HAS_BOTO3, BOTO3_IMPORT_ERROR = False, traceback.format_exc()
 
-MAX_PARTS = 10_000
-"""Parts of one object at most (Amazon S3 user guide, "Multipart upload limits")."""
-MIN_PART = 16 << 20
-MAX_PART = 5 << 30
-PARTS_IN_MEMORY = 3
-
-
-def part_size(expected_bytes: int) -> int:
-    """Return the bytes per part for an object of about this size: twice the expected size still fits into 10,000 parts."""
-    wanted = -(-2 * expected_bytes // MAX_PARTS)
-    return min(MAX_PART, max(MIN_PART, -(-wanted // (1 << 20)) << 20))
+ATTEMPTS = 6
+"""How often boto3 sends a request: about 15 seconds of waiting in all, at random between the tries."""
+LOOKS = 3
+"""How often a small object that was just written is looked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,44 +57,6 @@ class S3Options:
     profile: str | None = None
     validate_certs: bool = True
     aws_ca_bundle: str | None = None
-
-
-class _Guarded:
-    """A stream that stops being read once the transfer that reads it has failed."""
-
-    def __init__(self, stream: t.Any) -> None:
-        self._stream = stream
-        self.future: t.Any = None
-
-    def read(self, size: int = -1) -> bytes:
-        if self.future is not None and self.future.done():
-            raise EOFError("the transfer has ended already")
-        return self._stream.read(size)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Reader(io.RawIOBase):
-    """The body of an object, with the store's words for what goes wrong."""
-
-    def __init__(self, store: S3Store, key: str, body: t.Any) -> None:
-        super().__init__()
-        self._store, self._key, self._body = store, key, body
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        with self._store.translated(f"read {self._key}", self._key):
-            return self._body.read(size if size >= 0 else None)
-
-    def close(self) -> None:
-        self._body.close()
-        super().close()
 
 
 class S3Store:
@@ -123,7 +89,7 @@ class S3Store:
         settings: dict[str, t.Any] = {
             "connect_timeout": 10,
             "read_timeout": 60,
-            "retries": {"mode": "standard", "total_max_attempts": 4},
+            "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
             "s3": {"addressing_style": "path" if self._options.endpoint_url else "auto"},
         }
         try:
@@ -149,7 +115,7 @@ class S3Store:
             if key and code in ("PreconditionFailed", "412"):
                 raise ObjectExists(doing, "there is such an object already") from error
             raise MainstayError(doing, error, _NEXT_STEPS.get(code, "")) from error
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError) as error:
             raise MainstayError(doing, error, "check the endpoint, the region, the certificates and the credentials") from error
 
     def list(self, prefix: str) -> list[StoredObject]:
@@ -162,46 +128,87 @@ class S3Store:
         return sorted(found, key=lambda item: item.key)
 
     def open_read(self, key: str) -> t.BinaryIO:
-        """See :meth:`Store.open_read`."""
-        with self.translated(f"read {key}", key):
-            body = self._client.get_object(Bucket=self._options.bucket, Key=self._prefix + check_key(key))["Body"]
-        return t.cast(t.BinaryIO, _Reader(self, key, body))
+        """See :meth:`Store.open_read`; a body that breaks off is asked for again from where it was."""
+        place = self._place(key)
+        return t.cast(t.BinaryIO, Download(self._client, place, f"read {key} from {self.describe()}", lambda: self.translated(f"read {key}", key)))
 
     def write_stream(self, key: str, stream: t.Any, expected_bytes: int) -> None:
         """See :meth:`Store.write_stream`; at most three parts are in memory."""
-        size = part_size(expected_bytes)
-        config = TransferConfig(
-            multipart_threshold=size,
-            multipart_chunksize=size,
-            max_request_concurrency=2,
-            max_submission_concurrency=1,
-            max_in_memory_upload_chunks=PARTS_IN_MEMORY,
-        )
-        guarded = _Guarded(stream)
-        with self.translated(f"write {key}", key), TransferManager(self._client, config) as manager:
-            guarded.future = future = manager.upload(guarded, self._options.bucket, self._prefix + check_key(key))
-            future.result()
+        with self.translated(f"write {key}", key):
+            Upload(self._client, self._place(key), f"write {key} to {self.describe()}", expected_bytes).run(stream)
 
     def put_new(self, key: str, data: bytes) -> None:
-        """See :meth:`Store.put_new`: a conditional write where library and store have it, otherwise a look before."""
-        place = {"Bucket": self._options.bucket, "Key": self._prefix + check_key(key)}
+        """See :meth:`Store.put_new`: a conditional write where library and store have it, otherwise a look before; then it is read back.
+
+        Raises:
+            ObjectExists: there is an object of that key with another content (the same content is our own, from a request whose answer was lost).
+            MainstayError: it is not there afterwards as it was written.
+        """
         with self.translated(f"write {key}", key):
-            if "IfNoneMatch" in self._client.meta.service_model.operation_model("PutObject").input_shape.members:
-                try:
-                    self._client.put_object(**place, Body=data, IfNoneMatch="*")
-                    return
-                except botocore.exceptions.ClientError as error:
-                    if error.response.get("Error", {}).get("Code") not in ("NotImplemented", "501"):
-                        raise
-            with contextlib.suppress(botocore.exceptions.ClientError):
-                self._client.head_object(**place)
+            if not self._put_if_free(self._place(key), data) and self._read_back(key) != data:
                 raise ObjectExists(f"write {key} to {self.describe()}", "there is such an object already")
-            self._client.put_object(**place, Body=data)
+            for attempt in range(LOOKS):
+                if (found := self._read_back(key)) is not None:
+                    break
+                pause(attempt)
+            if found == data:
+                return
+            self.delete(key)
+        cause = "the store said that it has it, then it was not there" if found is None else "the store kept something else than it was sent"
+        raise MainstayError(f"write {key} to {self.describe()}", cause)
+
+    def _put_if_free(self, place: dict[str, str], data: bytes) -> bool:
+        """Write a small object unless there is one; return whether there was none.
+
+        The look before is for stores that pass over the condition; those that refuse it get none.
+        """
+        try:
+            self._client.head_object(**place)
+            return False
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) not in ("NoSuchKey", "404"):
+                raise
+        digest = md5_of(data)
+        given: dict[str, t.Any] = {**place, "Body": data}
+        if digest is not None:
+            given["ContentMD5"] = base64.b64encode(digest).decode()
+        if "IfNoneMatch" in self._client.meta.service_model.operation_model("PutObject").input_shape.members:
+            try:
+                self._client.put_object(**given, IfNoneMatch="*")
+                return True
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) in ("PreconditionFailed", "412"):
+                    return False
+                if code_of(error) not in ("NotImplemented", "501"):
+                    raise
+        self._client.put_object(**given)
+        return True
+
+    def _read_back(self, key: str) -> bytes | None:
+        try:
+            return read_small(self, key)
+        except ObjectMissing:
+            return None
+
+    def _place(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._options.bucket, "Key": self._prefix + check_key(key)}
+
+    def abandon(self, prefix: str, older_than: datetime.timedelta) -> list[str]:
+        """See :meth:`Store.abandon`: unfinished uploads, whose parts cost money and no listing shows."""
+        with self.translated("abort old uploads"):
+            limit = self.clock() - older_than
+            abandoned = []
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._options.bucket, Prefix=self._prefix + prefix):
+                for item in page.get("Uploads", []):
+                    if item["Initiated"] < limit and item["Key"].startswith(self._prefix + prefix):
+                        self._client.abort_multipart_upload(Bucket=self._options.bucket, Key=item["Key"], UploadId=item["UploadId"])
+                        abandoned.append(item["Key"][len(self._prefix) :])
+        return abandoned
 
     def delete(self, key: str) -> None:
         """See :meth:`Store.delete`."""
         with self.translated(f"delete {key}"):
-            self._client.delete_object(Bucket=self._options.bucket, Key=self._prefix + check_key(key))
+            self._client.delete_object(**self._place(key))
 
     def clock(self) -> datetime.datetime:
         """See :meth:`Store.clock`: the ``Date`` of an answer, which HTTP gives in whole seconds (RFC 9110, section 6.6.1)."""
@@ -218,7 +225,7 @@ class S3Store:
 _PREPOSITIONS = {"read": "from", "delete": "from", "write": "to", "connect": "to"}
 _NEXT_STEPS = {
     "NoSuchBucket": "create the bucket or correct its name",
-    "AccessDenied": "the credentials need s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload",
+    "AccessDenied": "the credentials need s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucketMultipartUploads",
     "InvalidAccessKeyId": "check access_key",
     "SignatureDoesNotMatch": "check secret_key and the host's clock",
     "RequestTimeTooSkewed": "correct the host's clock",

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import io
 import os
+import re
 import secrets
 import stat
 import typing as t
@@ -76,6 +77,15 @@ class Store(t.Protocol):
 
         Raises:
             MainstayError: the store does not answer, or does not say its time.
+        """
+
+    def abandon(self, prefix: str, older_than: datetime.timedelta) -> list[str]:
+        """Remove what writers that were killed have left unfinished (uploads, temporary files), if it was begun longer ago than ``older_than``.
+
+        Nothing of it was ever an object. Younger ones may belong to a writer that is at work.
+
+        Returns:
+            The keys that they would have become.
         """
 
 
@@ -243,6 +253,25 @@ class LocalStore:
     def clock(self) -> datetime.datetime:
         """See :meth:`Store.clock`: this host's time."""
         return datetime.datetime.now(datetime.timezone.utc)
+
+    def abandon(self, prefix: str, older_than: datetime.timedelta) -> list[str]:
+        """See :meth:`Store.abandon`."""
+        limit = (self.clock() - older_than).timestamp()
+        abandoned = []
+        for folder, _unused, files in os.walk(os.path.join(self._root, os.path.dirname(prefix))):
+            for match in filter(None, (_TEMPORARY.fullmatch(name) for name in files)):
+                path, key = os.path.join(folder, match[0]), os.path.relpath(os.path.join(folder, match[1]), self._root)
+                with contextlib.suppress(OSError):
+                    if key.startswith(prefix) and os.stat(path).st_mtime < limit:
+                        os.unlink(path)
+                        abandoned.append(key)
+            if abandoned:
+                self._remove_empty(folder)
+        return sorted(abandoned)
+
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+"""The names that ``_new_file`` gives."""
 
 
 def _rename_new(temporary: str, path: str) -> None:
