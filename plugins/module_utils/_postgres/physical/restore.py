@@ -220,8 +220,12 @@ class Place:
     saved: str = ""
 
 
-def survey(holdings: Holdings, choice: Choice, data_dir: str, on_existing: str, delta: bool, bin_dir: str, warnings: list[str]) -> Place:
+def survey(
+    holdings: Holdings, choice: Choice, data_dir: str, on_existing: str, delta: bool, bin_dir: str, warnings: list[str], planning: bool = False
+) -> Place:
     """Look at the data directory and plan what becomes of it; nothing is touched.
+
+    While only planning, a server that runs is a warning: who restores under a manager plans first and stops it then.
 
     Raises:
         InvalidInput: it must not be touched.
@@ -229,7 +233,9 @@ def survey(holdings: Holdings, choice: Choice, data_dir: str, on_existing: str, 
     """
     doing = f"restore into {data_dir}"
     if pid := postmaster_pid(data_dir):
-        raise InvalidInput(doing, f"a server runs on it (process {pid})", "stop it first, by its manager (Patroni, systemd)")
+        if not planning:
+            raise InvalidInput(doing, f"a server runs on it (process {pid})", "stop it first, by its manager (Patroni, systemd)")
+        warnings.append(f"a server runs on {data_dir} (process {pid}); it must be stopped before the restore, by its manager (Patroni, systemd)")
     entry = choice.entry
     try:
         there = sorted(os.listdir(data_dir))

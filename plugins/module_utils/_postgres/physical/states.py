@@ -329,7 +329,7 @@ def _restored(session: Session) -> Outcome:
         choice = restore.choose(holdings, params["backup_id"], target)
         bin_dir = restore.programs_for(choice.entry, params["pg_bin_dir"])
         outcome = Outcome(backup=choice.entry.backup, warnings=list(choice.warnings))
-        place = restore.survey(holdings, choice, data_dir, params["on_existing"], params["delta"], bin_dir, outcome.warnings)
+        place = restore.survey(holdings, choice, data_dir, params["on_existing"], params["delta"], bin_dir, outcome.warnings, session.check_mode)
         outcome.actions = restore.describe(place, choice)
         outcome.before = [] if place.action == "create" else [data_dir]
         outcome.after = sorted({data_dir, *([place.previous] if place.action == "rename" else []), *([place.saved] if place.saved else [])})
