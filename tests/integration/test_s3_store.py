@@ -16,6 +16,7 @@ import sys
 import typing as t
 
 import pytest
+from conftest import HostileS3
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import DamagedObject, hash_object
@@ -23,27 +24,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.s3 import S3
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import BLOCK, ObjectExists, ObjectMissing
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "hostile_s3"))
-from hostile_s3 import HostileS3
 
 DATA = os.urandom(20 << 20)
 SMALL = DATA[: 1 << 20]
-
-
-@pytest.fixture(scope="module")
-def server() -> t.Iterator[HostileS3]:
-    """The server."""
-    with HostileS3() as server:
-        yield server
-
-
-@pytest.fixture
-def hostile(server: HostileS3) -> HostileS3:
-    """The server, empty and in order."""
-    server.behave()
-    server.buckets = {"backups": {}}
-    server.uploads, server.requests = {}, []
-    return server
 
 
 @pytest.fixture
