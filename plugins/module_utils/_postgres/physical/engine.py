@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.config import Settings, describe_repository, render
 
 ANNOTATION_SINCE = (2, 41)
@@ -42,7 +43,7 @@ class EngineError(MainstayError):
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """pgBackRest with one configuration."""
+    """pgBackRest with one configuration, run as a user (empty for the current one)."""
 
     program: str
     version: tuple[int, ...]
@@ -51,6 +52,7 @@ class Engine:
     config: str
     variables: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     pass_fds: tuple[int, ...] = ()
+    user: str = ""
 
     @property
     def stanza(self) -> str:
@@ -80,7 +82,7 @@ class Engine:
         """
         level = "detail" if line else "off"
         given = (*options, f"--log-level-console={level}", "--log-level-stderr=warn", "--no-log-timestamp")
-        command_line = Command((*self.argv(command, *given), *arguments), {"TZ": "UTC", **self.variables}, cwd="/", pass_fds=self.pass_fds)
+        command_line = Command((*self.argv(command, *given), *arguments), {"TZ": "UTC", **self.variables}, self.user, "/", self.pass_fds)
         read_fd, write_fd = os.pipe()
         parts: list[bytes] = []
         with os.fdopen(read_fd, "rb") as output:
@@ -158,11 +160,12 @@ def find_engine() -> tuple[str, tuple[int, ...], str]:
 
 
 @contextlib.contextmanager
-def open_engine(settings: Settings, variables: t.Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> t.Iterator[Engine]:
+def open_engine(settings: Settings, user: str, variables: t.Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()) -> t.Iterator[Engine]:
     """Yield pgBackRest with the configuration of some settings, in a private file that is removed at the end.
 
     Args:
         settings: what is asked for; the version is filled in.
+        user: whom to run it as; empty for the current user.
         variables: environment of its runs, such as a PGPASSFILE.
         pass_fds: file descriptors that it inherits.
 
@@ -172,14 +175,16 @@ def open_engine(settings: Settings, variables: t.Mapping[str, str] | None = None
     """
     program, version, text = find_engine()
     settings = dataclasses.replace(settings, version=version)
-    folder = tempfile.mkdtemp(prefix="mainstay-pgbackrest-")
+    with acting_as(user):
+        folder = tempfile.mkdtemp(prefix="mainstay-pgbackrest-")
     try:
         path = f"{folder}/pgbackrest.conf"
-        content = render(settings, _own_options(len(settings.stores), folder))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-        yield Engine(program, version, text, settings, path, dict(variables or {}), pass_fds)
+        with acting_as(user):
+            content = render(settings, _own_options(len(settings.stores), folder))
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(content)
+        yield Engine(program, version, text, settings, path, dict(variables or {}), pass_fds, user)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -195,7 +200,7 @@ def _own_options(repositories: int, folder: str) -> dict[str, str]:
 
 
 def _writable(folder: str) -> bool:
-    """Whether a folder can be written, or made."""
+    """Whether the effective user can write to a folder, or make it."""
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
-    return os.access(folder, os.W_OK | os.X_OK)
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)

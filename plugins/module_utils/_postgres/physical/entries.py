@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manifest as manifests
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import ID_PATTERN, Backup, BackupNotFound, Catalogue, Draft
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import ID_PATTERN, Backup, BackupNotFound, Catalogue, Draft, Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention import Candidate
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectExists
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import writing_to
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.engine import Engine
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.repository import BackupSet, Chain, Repository, chain, last_commit, lsn_text
 
@@ -166,10 +168,14 @@ class Holdings:
         """Write the manifest that annotates a backup, unless there is one."""
         manifest = backup.require_manifest()
         plain = Manifest(**{field.name: getattr(manifest, field.name) for field in dataclasses.fields(Manifest)})
-        try:
+        with contextlib.suppress(ObjectExists), writing_to(self.catalogue.store, self.engine.user):
             self.catalogue.store.put_new(self.catalogue.key(backup.id, manifests.NAME), plain.dump())
-        except ObjectExists:
-            return
+
+    def record(self, backup: PhysicalBackup, result: Verification) -> PhysicalBackup:
+        """Store the result of a verification beside the annotation; return the backup with it."""
+        self.annotate(backup)
+        with writing_to(self.catalogue.store, self.engine.user):
+            return t.cast(PhysicalBackup, self.catalogue.record_verification(backup, result))
 
     def forget(self, backup_id: str) -> None:
         """Remove the annotations of a backup that pgBackRest no longer lists."""

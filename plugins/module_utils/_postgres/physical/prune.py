@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.maintain import NEW, check_clock
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention import Candidate, Decision, Policy, plan, refusals
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import writing_to
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.engine import NEVER
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.entries import Holdings
 
@@ -67,7 +68,8 @@ def remove(holdings: Holdings, backup_id: str) -> None:
     engine, number = holdings.engine, holdings.repository.number
     kept = [f"--repo{number}-retention-archive={NEVER}", f"--repo{number}-retention-full={NEVER}"]
     engine.run(f"remove backup {backup_id} from {engine.describe(number)}", "expire", f"--repo={number}", f"--set={entry.set.label}", *kept)
-    holdings.forget(backup_id)
+    with writing_to(holdings.catalogue.store, engine.user):
+        holdings.forget(backup_id)
 
 
 def trim_log(holdings: Holdings, gone: t.Collection[str]) -> None:

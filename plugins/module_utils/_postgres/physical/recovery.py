@@ -19,6 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process impo
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, rows
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.repository import parse_lsn
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
@@ -123,14 +124,14 @@ def settings_for(control: t.Mapping[str, str], folder: str, more: t.Mapping[str,
 
 @contextlib.contextmanager
 def recovered_server(
-    bin_dir: str, data_dir: str, user: str, more: t.Mapping[str, str], on_landing: t.Callable[[Landing], None], end_lsn: str = ""
+    bin_dir: str, data_dir: str, users: tuple[str, str], more: t.Mapping[str, str], on_landing: t.Callable[[Landing], None], end_lsn: str = ""
 ) -> t.Iterator[Login]:
     """Start a server on restored files, wait until it has recovered and is open for writing, and yield its login; stop it at the end.
 
     Args:
         bin_dir: folder of the server's programs.
         data_dir: the restored files.
-        user: a superuser of the cluster.
+        users: a superuser of the cluster, and the operating-system user to run as (empty for the current one).
         more: further settings, such as ``restore_command``; they count before those in the files.
         on_landing: gets where the recovery ended.
         end_lsn: where it will end, if that is known, for the progress.
@@ -139,22 +140,24 @@ def recovered_server(
         TargetNotReached: the log ended before the target; the server is stopped.
         RecoveryFailed: it did not come up.
     """
-    folder = tempfile.mkdtemp(prefix="mainstay-recovery-")
+    user, account = users
+    with acting_as(account):
+        folder = tempfile.mkdtemp(prefix="mainstay-recovery-")
     log = f"{folder}/log"
     try:
         for name, text in (("pg_hba.conf", "local all all trust\n"), ("pg_ident.conf", ""), ("postgresql.conf", "")):
-            with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+            with acting_as(account), open(f"{folder}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
         given = settings_for(control_data(bin_dir, data_dir), folder, {"shared_preload_libraries": preloaded(data_dir), **more})
         # On the command line, since the files' own postgresql.auto.conf counts before any file of ours. None of the settings is a secret.
         flags = " ".join(f"-c {name}={_shell(text)}" for name, text in {"config_file": f"{folder}/postgresql.conf", **given}.items())
         login = Login(host=folder, port=PORT, user=user, ssl_mode="disable", database="postgres")
         try:
-            run(Command((f"{bin_dir}/pg_ctl", "-D", data_dir, "-l", log, "-W", "-s", "-o", flags, "start"), cwd="/"), "start the restored server")
+            run(Command((f"{bin_dir}/pg_ctl", "-D", data_dir, "-l", log, "-W", "-s", "-o", flags, "start"), user=account, cwd="/"), "start the restored server")
             on_landing(_wait(login, data_dir, log, end_lsn))
             yield login
         finally:
-            _stop(bin_dir, data_dir)
+            _stop(bin_dir, data_dir, account)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -200,13 +203,13 @@ def postmaster_pid(data_dir: str) -> int:
         return pid
 
 
-def _stop(bin_dir: str, data_dir: str) -> None:
+def _stop(bin_dir: str, data_dir: str, user: str) -> None:
     """Stop the server, at once if it does not want to."""
     for mode, wait in (("fast", "300"), ("immediate", "60")):
         if not postmaster_pid(data_dir):
             return
         with contextlib.suppress(MainstayError):
-            run(Command((f"{bin_dir}/pg_ctl", "-D", data_dir, "-m", mode, "-w", "-t", wait, "-s", "stop"), cwd="/"), "stop the restored server")
+            run(Command((f"{bin_dir}/pg_ctl", "-D", data_dir, "-m", mode, "-w", "-t", wait, "-s", "stop"), user=user, cwd="/"), "stop the restored server")
 
 
 def _wait(login: Login, data_dir: str, log: str, end_lsn: str) -> Landing:

@@ -19,6 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import connect, value
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.engine import EngineError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.entries import Entry, Holdings
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.recovery import (
@@ -245,7 +246,7 @@ def survey(
         raise MainstayError(f"look into {data_dir}", error.strerror or error) from error
     tag = entry.backup.id
     if not there:
-        _check_parent(data_dir, doing)
+        _check_parent(data_dir, doing, holdings.engine.user)
         _check_room(os.path.dirname(data_dir), entry.set.bytes_plain, doing, "make room")
         return Place(data_dir, "create")
     if on_existing == "fail":
@@ -267,7 +268,7 @@ def survey(
     if tablespaces := [name for name in _names(f"{data_dir}/pg_tblspc") if os.path.islink(f"{data_dir}/pg_tblspc/{name}")]:
         cause = f"it has {len(tablespaces)} tablespaces elsewhere, which stay where they are"
         raise InvalidInput(doing, cause, "set on_existing to replace with delta, which restores in place")
-    _check_parent(data_dir, doing)
+    _check_parent(data_dir, doing, holdings.engine.user)
     hint = "make room, or set on_existing to replace with delta, which needs little"
     _check_room(os.path.dirname(data_dir), entry.set.bytes_plain, doing, hint)
     saved = _free(f"{data_dir}__pg_wal_before_{tag}") if unarchived and on_existing == "replace" else ""
@@ -290,14 +291,18 @@ def _free(path: str) -> str:
     return found
 
 
-def _check_parent(data_dir: str, doing: str) -> None:
-    parent = os.path.dirname(data_dir.rstrip("/"))
-    if os.path.isdir(data_dir) and not os.listdir(data_dir) and os.access(data_dir, os.W_OK | os.X_OK):
+def _check_parent(data_dir: str, doing: str, user: str) -> None:
+    """See that the folder can be made, or can be filled if it is there and empty."""
+    parent = os.path.dirname(data_dir)
+    with acting_as(user):
+        fillable = os.path.isdir(data_dir) and not os.listdir(data_dir) and os.access(data_dir, os.W_OK | os.X_OK, effective_ids=True)
+        makeable = os.access(parent, os.W_OK | os.X_OK, effective_ids=True)
+    if fillable:
         return
     if not os.path.isdir(parent):
         raise InvalidInput(doing, f"{parent} is not there", "make it, or mount the disk")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InvalidInput(doing, f"the user that does this cannot write to {parent}", "make the folder for it, or run as another user")
+    if not makeable:
+        raise InvalidInput(doing, f"{user or 'the user that does this'} cannot write to {parent}", "make the folder for that user")
 
 
 def _check_room(folder: str, needed: int, doing: str, hint: str) -> None:
@@ -362,12 +367,15 @@ def restore(
         MainstayError: it failed; the error says what is where.
     """
     started = time.monotonic()
-    _set_aside(place)
+    account = holdings.engine.user
+    with acting_as(account):
+        _set_aside(place)
     options = choice.options(f'pgbackrest --stanza={holdings.engine.stanza} archive-get %f "%p"')
     options += ["--delta"] if delta and place.action == "replace" else []
     archiving = holdings.engine.settings.options.get("archive-mode") != "off"
     try:
-        os.makedirs(place.data_dir, mode=0o700, exist_ok=True)
+        with acting_as(account):
+            os.makedirs(place.data_dir, mode=0o700, exist_ok=True)
         with timed(phases, "restore"):
             restore_files(holdings, choice.entry, place.data_dir, options)
         landing = None
@@ -376,7 +384,8 @@ def restore(
     except MainstayError as error:
         raise _left_behind(error, place) from error
     if landing is not None:
-        _forget_target(place.data_dir)
+        with acting_as(account):
+            _forget_target(place.data_dir)
         if archiving:
             warnings += _unfinished_archive(holdings, choice, landing)
     if place.action == "exchange":
@@ -410,7 +419,8 @@ def _recover(holdings: Holdings, choice: Choice, data_dir: str, bin_dir: str, us
         settings["recovery_target_action"] = "promote"
     landings: list[Landing] = []
     end = choice.target.value if choice.target.type == "lsn" else lsn_text(choice.chain.end)
-    with timed(phases, "recover"), recovered_server(bin_dir, data_dir, user, settings, landings.append, end) as login:
+    users = (user, engine.user)
+    with timed(phases, "recover"), recovered_server(bin_dir, data_dir, users, settings, landings.append, end) as login:
         with connect(login) as connection:
             if value(connection, "SELECT pg_is_in_recovery()"):
                 raise MainstayError("open the restored server", "it is still in recovery")

@@ -59,11 +59,11 @@ def settings_of(params: Params, data_dir: str = "", socket_dir: str = "") -> Set
 
 
 class Session:
-    """One run of a state: the options, the catalogues of the store and of each copy, and what their repositories hold."""
+    """One run of a state: the options, the catalogues of the store and of each copy, and the user to work as."""
 
-    def __init__(self, params: Params, upkeep: Upkeep, check_mode: bool) -> None:
+    def __init__(self, params: Params, upkeep: Upkeep, check_mode: bool, user: str) -> None:
         """Take what was opened before."""
-        self.params, self.upkeep, self.check_mode = params, upkeep, check_mode
+        self.params, self.upkeep, self.check_mode, self.user = params, upkeep, check_mode, user
         self.catalogues = (upkeep.catalogue, *upkeep.copies)
 
     def holdings(self, engine: Engine, number: int) -> Holdings:
@@ -97,19 +97,17 @@ class Session:
 
 
 def run(state: t.Callable[[Session], Outcome]) -> t.Callable[[Params, Catalogue, bool], Outcome]:
-    """Return a state as the module calls it: as the owner of the cluster when the module runs as root."""
+    """Return a state as the module calls it."""
 
     def started(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
         find_engine()
-        session = Session(params, Upkeep.of(params, Catalogue(catalogue.store, catalogue.kind, catalogue.name)), check_mode)
-        if os.geteuid() != 0:
-            return state(session)
         local = [store["path"] for store in (params["store"], *params["copies"]) if store["type"] == "local"]
         user = account.owner_of(params["data_dir"], os.path.dirname(params["data_dir"] or ""), *(f"{path}/pgbackrest/{params['name']}" for path in local))
-        if not check_mode:
+        upkeep = Upkeep.of(params, Catalogue(catalogue.store, catalogue.kind, catalogue.name))
+        if user and not check_mode:
             for path in local:
                 account.prepare_folder(path, user)
-        return account.as_user(user, lambda: state(session))
+        return state(Session(params, upkeep, check_mode, user))
 
     return started
 
@@ -118,7 +116,7 @@ def _present(session: Session) -> Outcome:
     """A good backup of the type, or of a stronger one, that is not older than ``max_age``, in the store and in each copy."""
     params = session.params
     limit, wanted = spec.parse_duration(params["max_age"]), params["backup_type"]
-    with open_engine(settings_of(params)) as engine:
+    with open_engine(settings_of(params), session.user) as engine:
         found = session.every(engine)
         due = [holdings for holdings in found if take.newest_enough(holdings, wanted, limit, holdings.catalogue.store.clock()) is None]
         enough = take.newest_enough(found[0], wanted, limit, utc_now()) if found[0] not in due else None
@@ -138,14 +136,18 @@ def _take_due(session: Session, outcome: Outcome, found: t.Sequence[Holdings], d
     params = session.params
     login = Login.from_params(params)
     labels = spec.labels_of(params)
-    with connect(login) as connection:
+    with contextlib.ExitStack() as stack:
+        with account.acting_as(session.user):
+            connection = stack.enter_context(connect(login))
         running = take.read_running(connection)
     take.check_archiving(running, params["name"])
     data_dir = params["data_dir"] or running.data_dir
     socket_dir = login.host if login.host.startswith("/") else ("" if login.host else running.socket_dir)
-    with client_environment(login) as environment, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        with account.acting_as(session.user):
+            environment = stack.enter_context(client_environment(login))
         secret = {name: text for name, text in environment.variables.items() if name == "PGPASSFILE"}
-        engine = stack.enter_context(open_engine(settings_of(params, data_dir, socket_dir), secret, environment.pass_fds))
+        engine = stack.enter_context(open_engine(settings_of(params, data_dir, socket_dir), session.user, secret, environment.pass_fds))
         outcome.warnings += take.lacking(engine)
         exists = {holdings.repository.number: holdings.repository.exists for holdings in found}
         if not all(exists.values()):
@@ -163,7 +165,8 @@ def _take_due(session: Session, outcome: Outcome, found: t.Sequence[Holdings], d
             if policy is not None:
                 _plan_retention(session, engine, outcome, [prune.plan_pruning(item, policy, _base(item, kinds[item.repository.number])) for item in due])
             return
-        stack.enter_context(locked(login, params["name"]))
+        with account.acting_as(session.user):
+            stack.enter_context(locked(login, params["name"]))
         with timed(outcome.phases, "check"):
             take.prepare(engine, running, exists, [holdings.repository.system_identifier for holdings in found])
         taken: dict[int, Holdings] = {}
@@ -228,7 +231,7 @@ def _pruned(session: Session) -> Outcome:
     outcome = Outcome()
     if not policy.has_rules:
         outcome.warnings.append("retention has no rule that keeps something, so nothing is removed")
-    with open_engine(settings_of(session.params)) as engine, timed(outcome.phases, "prune"):
+    with open_engine(settings_of(session.params), session.user) as engine, timed(outcome.phases, "prune"):
         prunings = [prune.plan_pruning(holdings, policy) for holdings in session.every(engine) if holdings.repository.exists]
         _plan_retention(session, engine, outcome, prunings)
         if not session.check_mode:
@@ -243,7 +246,7 @@ def _absent(session: Session) -> Outcome:
     if not ID_PATTERN.fullmatch(backup_id):
         raise InvalidInput(f"remove backup {backup_id}", "what is removed must be named by its id", "take the id from the list of backups")
     outcome = Outcome()
-    with open_engine(settings_of(session.params)) as engine:
+    with open_engine(settings_of(session.params), session.user) as engine:
         there = [holdings for holdings in session.every(engine) if backup_id in [backup.id for backup in holdings.backups]]
         for holdings in there:
             number = holdings.repository.number
@@ -265,7 +268,7 @@ def _copied(session: Session) -> Outcome:
     params = session.params
     if not session.upkeep.copies:
         raise InvalidInput("copy a backup", "copies is empty", "name at least one further store")
-    with open_engine(settings_of(params)) as engine:
+    with open_engine(settings_of(params), session.user) as engine:
         found = session.every(engine)
         entry = found[0].choose(params["backup_id"])
         outcome = Outcome(backup=entry.backup)
@@ -275,7 +278,7 @@ def _copied(session: Session) -> Outcome:
         outcome.after = list(outcome.before)
     if due:
         newest = outcome.backup
-        copied = Session({**params, "retention": None, "backup_type": "full"}, dataclasses.replace(session.upkeep, policy=None), session.check_mode)
+        copied = Session({**params, "retention": None, "backup_type": "full"}, dataclasses.replace(session.upkeep, policy=None), session.check_mode, session.user)
         _take_due(copied, outcome, found, due)
         outcome.backup = newest
     return outcome
@@ -294,7 +297,7 @@ def _verified(session: Session) -> Outcome:
     targets = {name: spec.parse_duration(params[f"{name}_target"]) if params[f"{name}_target"] else None for name in ("rto", "rpo")}
     if queries and level != "restore":
         raise InvalidInput("put verify_queries", f"the level {level} starts no server", "ask for verify_level=restore")
-    with open_engine(settings_of(params)) as engine:
+    with open_engine(settings_of(params), session.user) as engine:
         holdings = session.holdings(engine, 1)
         entry = holdings.choose(params["backup_id"])
         backup = entry.backup
@@ -324,7 +327,7 @@ def _restored(session: Session) -> Outcome:
     if not params["data_dir"] or not os.path.isabs(data_dir):
         raise InvalidInput("restore a physical backup", "data_dir is not given as an absolute path", "name the folder that the cluster is restored into")
     target = restore.Target.from_params(params["target"])
-    with open_engine(settings_of(params, data_dir)) as engine:
+    with open_engine(settings_of(params, data_dir), session.user) as engine:
         holdings = session.holdings(engine, 1)
         choice = restore.choose(holdings, params["backup_id"], target)
         bin_dir = restore.programs_for(choice.entry, params["pg_bin_dir"])

@@ -21,6 +21,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify impor
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import facts
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, rows
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.engine import EngineError, copied_bytes
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.entries import Entry, Holdings, PhysicalBackup
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.recovery import Landing, RecoveryFailed, recovered_server, server_programs
@@ -91,8 +92,7 @@ def verify(trial: Trial, level: str, targets: t.Mapping[str, int | None]) -> Phy
         cause=str(cause or ""),
         details=details,
     )
-    trial.holdings.annotate(backup)
-    verified = t.cast(PhysicalBackup, trial.holdings.catalogue.record_verification(backup, result))
+    verified = trial.holdings.record(backup, result)
     if cause is not None:
         raise VerificationFailed(f"verify backup {backup.id} at the level {level}", cause, verification=result.plain()) from cause
     return verified
@@ -172,13 +172,14 @@ def _restore(trial: Trial, level: str, phases: dict[str, float]) -> dict[str, t.
     entry = trial.entry
     bin_dir = server_programs(entry.set.server_version, trial.bin_dir) if level == "restore" else ""
     try:
-        folder = tempfile.mkdtemp(prefix="mainstay-verify-", dir=trial.work_dir)
+        with acting_as(trial.holdings.engine.user):
+            folder = tempfile.mkdtemp(prefix="mainstay-verify-", dir=trial.work_dir)
+            os.mkdir(f"{folder}/data", 0o700)
     except OSError as error:
         raise MainstayError(f"make a folder in {trial.work_dir}", error.strerror or error, "name another one in work_dir") from error
     data = f"{folder}/data"
     try:
         _check_space(trial.work_dir, entry.set.bytes_plain)
-        os.mkdir(data, 0o700)
         options = ["--archive-mode=off", "--type=immediate", f"--tablespace-map-all={folder}/tablespaces"]
         with timed(phases, "restore"):
             try:
@@ -213,7 +214,7 @@ def _run_server(trial: Trial, bin_dir: str, data: str, phases: dict[str, float])
     with contextlib.ExitStack() as stack:
         with timed(phases, "recover"):
             try:
-                login = stack.enter_context(recovered_server(bin_dir, data, trial.user, settings, landings.append))
+                login = stack.enter_context(recovered_server(bin_dir, data, (trial.user, trial.holdings.engine.user), settings, landings.append))
             except RecoveryFailed as error:
                 raise VerificationFailed(error.doing, error.cause) from error
         with timed(phases, "check"):
