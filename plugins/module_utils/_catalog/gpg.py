@@ -18,6 +18,7 @@ import re
 import shutil
 import socket
 import tempfile
+import threading
 import time
 import typing as t
 import weakref
@@ -27,11 +28,14 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 
 PRIVATE_MARK = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 _PREFIX = "mainstay-gpg-"
+_UNLOCKED = "mainstay-new-gpg-"
+"""What the name begins with until the folder is locked, so that nobody takes it for an abandoned one."""
 _LOCK = "in-use"
 _MEMORY = "/dev/shm"  # noqa: S108
 _AGENT_SECONDS = 3.0
 _OPEN_KEY = re.compile(r"skey\[\d+\]: \[\d+ bits\]")
 _kept: list[Home] = []
+_recipients_lock = threading.Lock()
 
 
 class Home:
@@ -49,9 +53,11 @@ class Home:
         place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
         _remove_abandoned(place)
         try:
-            self.path = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
-            lock = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            made = tempfile.mkdtemp(prefix=_UNLOCKED, dir=place)
+            lock = os.open(os.path.join(made, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self.path = os.path.join(place, _PREFIX + os.path.basename(made).removeprefix(_UNLOCKED))
+            os.rename(made, self.path)
         except OSError as error:
             raise MainstayError("make a private folder for gpg", error.strerror or error) from error
         self._sockets: list[str] = []
@@ -91,7 +97,6 @@ class Home:
             raise InvalidInput(doing, error.cause, "give the armored output of gpg --export-secret-keys") from error
 
 
-@functools.lru_cache
 def recipients(keys: tuple[str, ...]) -> tuple[Command, tuple[str, ...]]:
     """Return the program that encrypts for some public keys, and their fingerprints.
 
@@ -101,6 +106,12 @@ def recipients(keys: tuple[str, ...]) -> tuple[Command, tuple[str, ...]]:
     Raises:
         InvalidInput: one of them is not exactly one public key.
     """
+    with _recipients_lock:
+        return _recipients(keys)
+
+
+@functools.lru_cache
+def _recipients(keys: tuple[str, ...]) -> tuple[Command, tuple[str, ...]]:
     home = Home()
     files, fingerprints = [], []
     for position, key in enumerate(keys, 1):

@@ -78,10 +78,17 @@ def keys() -> t.Iterator[Keys]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> t.Iterator[None]:
-    """After each test close all homes: neither folders nor agents may be left."""
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[None]:
+    """Let homes be made in a folder of the test's own; after it close all of them: neither folders nor agents may be left."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir=gpg._MEMORY) as folder:
+        monkeypatch.setattr(gpg, "_MEMORY", folder)
+        yield from check_nothing_left()
+
+
+def check_nothing_left() -> t.Iterator[None]:
+    """See :func:`nothing_left`."""
     yield
-    gpg.recipients.cache_clear()
+    gpg._recipients.cache_clear()
     while gpg._kept:
         gpg._kept.pop().close()
     assert homes() == []
@@ -90,7 +97,7 @@ def nothing_left() -> t.Iterator[None]:
 
 def homes() -> list[str]:
     """The private folders there are."""
-    return glob.glob("/dev/shm/mainstay-gpg-*") + glob.glob(f"{tempfile.gettempdir()}/mainstay-gpg-*")
+    return glob.glob(f"{gpg._MEMORY}/*")
 
 
 def agents() -> list[str]:
@@ -101,7 +108,7 @@ def agents() -> list[str]:
             line = pathlib.Path(path).read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if "gpg-agent" in line and "mainstay-gpg-" in line:
+        if "gpg-agent" in line and gpg._MEMORY in line:
             found.append(line)
     return found
 
@@ -137,7 +144,7 @@ def test_each_recipient_opens_it(keys: Keys, tmp_path: pathlib.Path, way: str) -
         assert read(catalogue, backup, identity) == DATA
         assert all(key.private.splitlines()[4] not in line for line in agents())
     for path in homes():
-        assert os.stat(path).st_mode & 0o777 == 0o700 and path.startswith("/dev/shm/")
+        assert os.stat(path).st_mode & 0o777 == 0o700 and path.startswith("/dev/shm/test-")
 
 
 def test_it_opens_by_hand(keys: Keys, tmp_path: pathlib.Path) -> None:
@@ -196,11 +203,11 @@ def test_recipients_that_are_refused(keys: Keys) -> None:
 
 def test_many_at_once(keys: Keys, tmp_path: pathlib.Path) -> None:
     encryption, identity = Encryption("gpg", (keys.ops.public,)), Identity(keys.ops.private)
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        for number in range(6):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for number in range(4):
             (tmp_path / str(number)).mkdir()
-        made = list(pool.map(lambda number: store(tmp_path / str(number), encryption, DATA), range(6)))
-        assert list(pool.map(lambda pair: read(*pair, identity), made)) == [DATA] * 6
+        made = list(pool.map(lambda number: store(tmp_path / str(number), encryption, DATA), range(4)))
+        assert list(pool.map(lambda pair: read(*pair, identity), made)) == [DATA] * 4
 
 
 def test_a_failure_of_gpg_is_a_failure_of_the_backup(keys: Keys, tmp_path: pathlib.Path) -> None:
@@ -215,7 +222,9 @@ def test_a_failure_of_gpg_is_a_failure_of_the_backup(keys: Keys, tmp_path: pathl
 
 CHILD = """
 import os, signal, sys
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import gpg
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
+gpg._MEMORY = sys.argv[2]
 Identity(sys.stdin.read()).command("gpg")
 if sys.argv[1] == "die":
     os.kill(os.getpid(), signal.SIGKILL)
@@ -226,13 +235,19 @@ if sys.argv[1] == "fail":
 
 @pytest.mark.parametrize("end", ["well", "fail", "die"])
 def test_nothing_is_left_by_a_process_that_ended(keys: Keys, end: str) -> None:
-    done = subprocess.run([sys.executable, "-c", CHILD, end], input=keys.ops.private, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", CHILD, end, gpg._MEMORY], input=keys.ops.private, text=True, check=False)
     assert done.returncode == {"well": 0, "fail": 1, "die": -9}[end]
     assert len(homes()) == (1 if end == "die" else 0)
     gpg.Home().close()
     deadline = time.monotonic() + 5
     while agents() and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_homes_made_at_once_do_not_remove_each_other() -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _number: gpg.Home(), range(200)))
+    assert sorted(homes()) == sorted(home.path for home in made)
 
 
 def test_a_folder_in_use_is_not_removed(keys: Keys) -> None:
