@@ -76,7 +76,7 @@ def children(pid: int) -> dict[str, int]:
     found = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            name, _unused, rest = (entry / "stat").read_text().partition(")")
+            name, _unused, rest = (entry / "stat").read_text().rpartition(")")
             if int(rest.split()[1]) == pid and rest.split()[0] != "Z":
                 found[name.partition("(")[2]] = int(entry.name)
     return found

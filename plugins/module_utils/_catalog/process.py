@@ -179,6 +179,12 @@ def run(command: Command, doing: str, next_step: str = "", stdin: int | None = N
     return text
 
 
+def end_all() -> None:
+    """Tell every child process to end; whoever waits for one sees its end, which counts as no cause of anything."""
+    for process in list(_live):
+        process.signal()
+
+
 @contextlib.contextmanager
 def interruptible(doing: str) -> t.Iterator[None]:
     """Turn SIGTERM, SIGINT and SIGHUP into :class:`Interrupted`, after ending every child process.
@@ -187,8 +193,7 @@ def interruptible(doing: str) -> t.Iterator[None]:
     """
 
     def stop(number: int, frame: types.FrameType | None) -> None:
-        for process in list(_live):
-            process.signal()
+        end_all()
         raise Interrupted(doing, f"the module received {signal.Signals(number).name}")
 
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

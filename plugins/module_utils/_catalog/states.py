@@ -23,6 +23,7 @@ class Outcome:
     phases: dict[str, float] = dataclasses.field(default_factory=dict)
     verification: dict[str, t.Any] | None = None
     restored: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    expected_seconds: float | None = None
     kept: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     pruned: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
@@ -47,6 +48,7 @@ def result_of(outcome: Outcome, catalogue: Catalogue, seconds: float) -> dict[st
         "recoverable_to": to_text(manifest.recoverable_to) if manifest else None,
         "verification": outcome.verification,
         "restored": outcome.restored,
+        "expected_seconds": outcome.expected_seconds,
         "kept": outcome.kept,
         "pruned": outcome.pruned,
         "phases": outcome.phases,

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import time
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils import _progress
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import LEVELS, Backup, Catalogue, Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import ObjectRecord, utc_now
@@ -16,6 +19,42 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectMissing
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+
+
+NOT_RECOVERY = frozenset(("list", "prepare", "remove"))
+"""Phases of a verification by restore that a recovery does not go through; the others make up ``rto_seconds``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What a recovery may cost, in seconds: its duration, and how old its data may be. None sets no target."""
+
+    rto: int | None = None
+    rpo: int | None = None
+
+    @classmethod
+    def of(cls, params: t.Mapping[str, t.Any]) -> Targets:
+        """Read the options ``rto_target`` and ``rpo_target``.
+
+        Raises:
+            InvalidInput: one is no duration.
+        """
+        return cls(*(None if params[name] is None else spec.parse_duration(params[name]) for name in ("rto_target", "rpo_target")))
+
+    def judge(self, details: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[str]]:
+        """Compare measured ``rto_seconds`` and ``rpo_seconds``.
+
+        Returns:
+            ``rto_met`` and ``rpo_met`` (None without a target), and a warning for each target that is missed. The backup is as good as it was.
+        """
+        met: dict[str, t.Any] = {}
+        warnings = []
+        for name, target, words in (("rto", self.rto, "a restore takes"), ("rpo", self.rpo, "the data is older than the verification by")):
+            measured = details.get(f"{name}_seconds")
+            met[f"{name}_met"] = None if target is None or measured is None else measured <= target
+            if met[f"{name}_met"] is False:
+                warnings.append(f"{name}_target is missed: {words} {measured:.0f} seconds, {target} are allowed")
+        return met, warnings
 
 
 class VerificationFailed(MainstayError):
@@ -50,11 +89,12 @@ def check_level(level: str) -> None:
         raise InvalidInput(f"verify at the level {level!r}", f"the levels are {', '.join(LEVELS)}")
 
 
-def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity, checks: KindChecks) -> Backup:
+def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity, checks: KindChecks, targets: Targets | None = None) -> Backup:
     """Verify a backup and store the result beside its manifest, also when it failed.
 
     ``list`` looks for every object and its size; ``checksum`` also hashes them; ``content`` also decrypts, decompresses and parses them in full;
-    ``restore`` restores (which hashes, decrypts and decompresses on the way) and checks what came out.
+    ``restore`` restores (which hashes, decrypts and decompresses on the way) and checks what came out; its details then also say ``rto_seconds`` (of the
+    phases that a recovery goes through), ``rpo_seconds`` (from the moment whose data the backup holds to the start), and whether ``targets`` were met.
 
     Returns:
         The backup with the new result as its last verification.
@@ -68,19 +108,23 @@ def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity,
     phases: dict[str, float] = {}
     details: dict[str, t.Any] = {}
     cause: MainstayError | None = None
-    started = time.monotonic()
+    started, began = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
     try:
         with timed(phases, "list"):
             catalogue.check_listed(backup)
         if level == "checksum":
-            with timed(phases, "checksum"):
+            with timed(phases, "checksum"), _progress.current().phase("checksum", manifest.bytes_stored, exact=True):
                 catalogue.check_hashes(backup)
         elif level == "content":
             with timed(phases, "content"):
                 for record in manifest.objects:
+                    _progress.current().phase(f"read {record.name}", record.plain_bytes, exact=True)
                     catalogue.read(backup, record.name, identity, checks.content(backup, record))
         elif level == "restore":
             details = checks.restore(backup, phases)
+            measured = {"rto_seconds": rto_seconds(phases), "rpo_seconds": round((began - manifest.recoverable_to).total_seconds(), 3), **details}
+            met, missed = (targets or Targets()).judge(measured)
+            details = {**measured, **met, "warnings": [*details.get("warnings", []), *missed]}
     except (VerificationFailed, DamagedObject, ObjectMissing, PipelineError) as error:
         cause = error
     result = Verification(
@@ -96,6 +140,24 @@ def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity,
     if cause is not None:
         raise VerificationFailed(f"verify backup {backup.id} at the level {level}", cause, verification=result.plain()) from cause
     return backup
+
+
+def rto_seconds(phases: t.Mapping[str, float]) -> float:
+    """Return the seconds of the phases that a recovery goes through."""
+    return round(sum(seconds for name, seconds in phases.items() if name not in NOT_RECOVERY), 3)
+
+
+def expected_seconds(catalogue: Catalogue, backup: Backup, plain_bytes: int) -> float | None:
+    """Return how long a restore of so many opened bytes should take, by the newest verification that restored this backup, or else another one.
+
+    None if no restore was ever measured. Where it was measured on another host, it is a guess.
+    """
+    for candidate in (backup, *catalogue.look().newest_first()):
+        for result in reversed(candidate.verifications):
+            measured = result.details.get("rto_seconds") if result.level == "restore" and result.status == "successful" else None
+            if measured and candidate.manifest is not None and candidate.manifest.bytes_plain:
+                return round(measured * plain_bytes / candidate.manifest.bytes_plain, 1)
+    return None
 
 
 class timed:  # noqa: N801

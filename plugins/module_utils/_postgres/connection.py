@@ -7,23 +7,48 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
+import json
 import os
 import traceback
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
-try:
-    import psycopg2
-    import psycopg2.extras
-    from psycopg2 import sql
-
-    HAS_PSYCOPG2, PSYCOPG2_IMPORT_ERROR = True, None
-except ImportError:
-    psycopg2 = sql = None  # type: ignore[assignment]
-    HAS_PSYCOPG2, PSYCOPG2_IMPORT_ERROR = False, traceback.format_exc()
-
 CONNECT_SECONDS = 15
+SETTLED = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
+    "default_transaction_read_only": "off",
+}
+"""What every session of ours is set to, whatever the role or the database has as its own: a dump may take hours."""
+
+
+def _psycopg2() -> t.Any:
+    """Return the library, loaded at first use: a run that finds nothing to do needs no connection, and loading takes a good part of its time.
+
+    Raises:
+        MainstayError: it is not installed.
+    """
+    try:
+        return importlib.import_module("psycopg2")
+    except ImportError as error:
+        cause = "the Python library psycopg2 is not installed on this host"
+        raise MainstayError("connect to PostgreSQL", cause, "install python3-psycopg2", exception=traceback.format_exc()) from error
+
+
+class _Sql:
+    """``psycopg2.sql``, loaded at first use."""
+
+    def __getattr__(self, name: str) -> t.Any:
+        _psycopg2()
+        return getattr(importlib.import_module("psycopg2.sql"), name)
+
+
+sql: t.Any = _Sql()
 
 
 def postgres_argument_spec() -> dict[str, t.Any]:
@@ -87,9 +112,7 @@ def connect(login: Login, database: str = "") -> t.Iterator[t.Any]:
     Raises:
         MainstayError: psycopg2 is missing, the server cannot be reached, or a statement failed in the block.
     """
-    if not HAS_PSYCOPG2:
-        cause = "the Python library psycopg2 is not installed on this host"
-        raise MainstayError("connect to PostgreSQL", cause, "install python3-psycopg2", exception=PSYCOPG2_IMPORT_ERROR)
+    psycopg2 = _psycopg2()
     name = database or login.database
     settings = {
         "host": login.host,
@@ -111,14 +134,17 @@ def connect(login: Login, database: str = "") -> t.Iterator[t.Any]:
         raise MainstayError(f"connect to the database {name} at {login.describe()}", error, next_step) from error
     try:
         connection.autocommit = True
+        statement = "SELECT set_config(name, %s::jsonb ->> name, false) FROM pg_settings WHERE %s::jsonb ? name"
+        value(connection, statement, [json.dumps(SETTLED)] * 2)
         yield connection
     except psycopg2.Error as error:
-        raise MainstayError(f"use the database {name} at {login.describe()}", _words(error)) from error
+        raise MainstayError(f"use the database {name} at {login.describe()}", words(error)) from error
     finally:
         connection.close()
 
 
-def _words(error: t.Any) -> str:
+def words(error: t.Any) -> str:
+    """Return what the server said, in one line."""
     diagnostics = getattr(error, "diag", None)
     parts = [getattr(diagnostics, "message_primary", None), getattr(diagnostics, "message_detail", None)]
     return ": ".join(part for part in parts if part) or str(error).strip() or type(error).__name__
@@ -126,9 +152,10 @@ def _words(error: t.Any) -> str:
 
 def rows(connection: t.Any, statement: t.Any, arguments: t.Sequence[t.Any] = ()) -> list[dict[str, t.Any]]:
     """Run a query and return its rows as dictionaries."""
-    with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(statement, arguments or None)
-        return [dict(row) for row in cursor.fetchall()]
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def value(connection: t.Any, statement: t.Any, arguments: t.Sequence[t.Any] = ()) -> t.Any:

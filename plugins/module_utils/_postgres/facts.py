@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import socket
 import typing as t
 
@@ -24,7 +26,7 @@ _OURS = """
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """A server: its version as a number and in words, whether it is a standby, and which cluster it is."""
+    """A server: its version as a number and in words, whether it is a standby, which cluster it is, and what it loads (None if that is not shown)."""
 
     version_num: int
     version: str
@@ -34,6 +36,7 @@ class Server:
     host: str
     superuser: bool
     reads_passwords: bool
+    preload_libraries: tuple[str, ...] | None = None
 
     @property
     def major(self) -> int:
@@ -50,7 +53,22 @@ class Server:
             "system_identifier": self.system_identifier,
             "timeline": self.timeline,
             "lsn": lsn,
+            "preload_libraries": None if self.preload_libraries is None else list(self.preload_libraries),
         }
+
+
+FIXES = (
+    ("CVE-2026-18408", {18: 6, 17: 11, 16: 15, 15: 19, 14: 24}),
+    ("CVE-2025-8714", {17: 6, 16: 10, 15: 14, 14: 19, 13: 22}),
+    ("CVE-2024-7348", {16: 4, 15: 8, 14: 13, 13: 16, 12: 20}),
+)
+"""Vulnerabilities of dumps, and the first minor version of each major one that is without them (postgresql.org/support/security)."""
+
+
+def unfixed(version: str) -> list[str]:
+    """Return the known vulnerabilities of dumps that a version such as ``15.18`` still has; a major version older than all fixes has every one."""
+    major, minor = (int(part) for part in re.match(r"(\d+)(?:\.(\d+))?", f"{version}.0").groups(default="0"))  # type: ignore[union-attr]
+    return [name for name, fixed in FIXES if major < min(fixed) or minor < fixed.get(major, 0)]
 
 
 def read_server(connection: t.Any) -> Server:
@@ -62,10 +80,14 @@ def read_server(connection: t.Any) -> Server:
                (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
                (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
                coalesce(host(inet_server_addr()), '') AS host,
+               (SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries') AS preload_libraries,
                current_setting('is_superuser') = 'on' AS superuser, has_table_privilege('pg_authid', 'SELECT') AS reads_passwords
         """,
     )[0]
-    return Server(**{**row, "host": row["host"] or socket.gethostname()})
+    libraries = row["preload_libraries"]
+    if libraries is not None:
+        libraries = tuple(os.path.basename(name.strip().strip('"')) for name in libraries.split(",") if name.strip())
+    return Server(**{**row, "host": row["host"] or socket.gethostname(), "preload_libraries": libraries})
 
 
 def read_lsn(connection: t.Any) -> str:
@@ -78,15 +100,20 @@ def read_databases(connection: t.Any) -> list[dict[str, t.Any]]:
     found = rows(
         connection,
         """
-        SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding, pg_database_size(d.oid) AS size_bytes,
+        SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
+               CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(d.oid) ELSE 0 END
+                    AS size_bytes,
+               (SELECT spcname FROM pg_tablespace WHERE oid = d.dattablespace) AS tablespace,
+               (SELECT coalesce(jsonb_agg(jsonb_build_object('provider', l.provider, 'label', l.label) ORDER BY l.provider), '[]')
+                  FROM pg_shseclabel l WHERE l.classoid = 'pg_database'::regclass AND l.objoid = d.oid) AS security_labels,
                d.datcollate AS lc_collate, d.datctype AS lc_ctype, d.datconnlimit AS connection_limit,
                to_jsonb(d) AS row, shobj_description(d.oid, 'pg_database') AS comment,
                (SELECT coalesce(jsonb_agg(jsonb_build_object('grantee', CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END,
-                        'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.grantee, a.privilege_type), '[]')
-                  FROM aclexplode(d.datacl) a) AS grants,
+                        'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.place), '[]')
+                  FROM aclexplode(d.datacl) WITH ORDINALITY AS a(grantor, grantee, privilege_type, is_grantable, place)) AS grants,
                (SELECT coalesce(jsonb_agg(jsonb_build_object('role', CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END,
-                        'setting', c.setting) ORDER BY s.setrole, c.setting), '[]')
-                  FROM pg_db_role_setting s, unnest(s.setconfig) AS c(setting) WHERE s.setdatabase = d.oid) AS settings
+                        'setting', c.setting) ORDER BY s.setrole, c.place), '[]')
+                  FROM pg_db_role_setting s, unnest(s.setconfig) WITH ORDINALITY AS c(setting, place) WHERE s.setdatabase = d.oid) AS settings
           FROM pg_database d WHERE d.datallowconn AND NOT d.datistemplate ORDER BY d.datname
         """,
     )
@@ -95,6 +122,7 @@ def read_databases(connection: t.Any) -> list[dict[str, t.Any]]:
         database["default_grants"] = row["datacl"] is None
         database["locale_provider"] = {"i": "icu", "b": "builtin"}.get(row.get("datlocprovider", "c"), "libc")
         database["locale"] = row.get("datlocale") or row.get("daticulocale") or ""
+        database["icu_rules"] = row.get("daticurules") or ""
         database["collation_version"] = row.get("datcollversion") or ""
     return found
 
@@ -137,6 +165,32 @@ def is_empty(connection: t.Any) -> bool:
     )
 
 
+_OWNED = {
+    "pg_class": "relowner",
+    "pg_collation": "collowner",
+    "pg_conversion": "conowner",
+    "pg_default_acl": "defaclrole",
+    "pg_event_trigger": "evtowner",
+    "pg_foreign_data_wrapper": "fdwowner",
+    "pg_foreign_server": "srvowner",
+    "pg_language": "lanowner",
+    "pg_largeobject_metadata": "lomowner",
+    "pg_namespace": "nspowner",
+    "pg_operator": "oprowner",
+    "pg_opclass": "opcowner",
+    "pg_opfamily": "opfowner",
+    "pg_proc": "proowner",
+    "pg_publication": "pubowner",
+    "pg_statistic_ext": "stxowner",
+    "pg_ts_config": "cfgowner",
+    "pg_ts_dict": "dictowner",
+    "pg_type": "typowner",
+}
+"""Catalogues of what has an owner, and the column that says who. (pg_shdepend does not name the superuser that the cluster was made with.)"""
+FIRST_OID = 16384
+"""What has a lower number came with the server (FirstNormalObjectId in PostgreSQL's src/include/access/transam.h)."""
+
+
 def read_contents(connection: t.Any, count_rows: bool = True) -> dict[str, t.Any]:
     """Return what is in the connected database: numbers of tables and large objects, extensions, the roles it needs, and exact rows of its smaller tables.
 
@@ -147,19 +201,30 @@ def read_contents(connection: t.Any, count_rows: bool = True) -> dict[str, t.Any
         f"""
         SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p'))::int AS tables,
                coalesce(sum(greatest(c.reltuples, 0)) FILTER (WHERE c.relkind = 'r'), 0)::bigint AS estimated_rows,
-               (SELECT count(*)::int FROM pg_largeobject_metadata) AS large_objects
+               (SELECT count(*)::int FROM pg_largeobject_metadata) AS large_objects,
+               EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public') AS public_schema
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}
         """,  # noqa: S608
     )[0]
     extensions = {row["extname"]: row["extversion"] for row in rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY extname")}
+    libraries = rows(
+        connection,
+        """
+        SELECT DISTINCT p.probin AS name FROM pg_proc p JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
+         WHERE p.probin IS NOT NULL
+        """,
+    )
+    owned = " UNION ".join(
+        f"SELECT pg_get_userbyid(o.{column}) FROM {table} o WHERE o.oid >= {FIRST_OID} AND NOT EXISTS"  # noqa: S608
+        f" (SELECT FROM pg_depend e WHERE e.classid = '{table}'::regclass AND e.objid = o.oid AND e.deptype = 'e')"
+        for table, column in _OWNED.items()
+    )
     roles = rows(
         connection,
         f"""
         SELECT r.rolname AS name FROM pg_shdepend s JOIN pg_database d ON d.datname = current_database() JOIN pg_roles r ON r.oid = s.refobjid
          WHERE s.refclassid = 'pg_authid'::regclass AND (s.dbid = d.oid OR (s.dbid = 0 AND s.classid = 'pg_database'::regclass AND s.objid = d.oid))
-         UNION SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()
-         UNION SELECT pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}
-         ORDER BY 1
+         UNION SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database() UNION {owned} ORDER BY 1
         """,  # noqa: S608
     )
     spaces = rows(
@@ -169,9 +234,84 @@ def read_contents(connection: t.Any, count_rows: bool = True) -> dict[str, t.Any
          WHERE {_OURS} ORDER BY 1
         """,  # noqa: S608
     )
-    row_counts = count_tables(connection, _small_tables(connection)) if count_rows else {}
-    names = {"roles": [row["name"] for row in roles], "tablespaces": [row["name"] for row in spaces]}
-    return {**counts, "extensions": extensions, **names, "row_counts": row_counts}
+    return {
+        **counts,
+        "extensions": extensions,
+        "extension_libraries": sorted({os.path.basename(row["name"]).removesuffix(".so") for row in libraries}),
+        "roles": [row["name"] for row in roles],
+        "tablespaces": [row["name"] for row in spaces],
+        "collations": read_collations(connection),
+        "row_counts": count_tables(connection, _small_tables(connection)) if count_rows else {},
+    }
+
+
+def read_collations(connection: t.Any) -> dict[str, str]:
+    """Return the collations that something in the connected database uses, with the version that the library behind each has on the server's host.
+
+    ``(default)`` is the database's own, where the server knows its version (PostgreSQL 15 and newer). What has no version (``C``) is left out.
+    """
+    found = rows(
+        connection,
+        """
+        SELECT format('%%I.%%I', n.nspname, c.collname) AS name, pg_collation_actual_version(c.oid) AS version
+          FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+         WHERE c.collprovider <> 'd' AND (c.oid >= %s OR EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_collation'::regclass AND d.refobjid = c.oid)
+               OR EXISTS (SELECT FROM pg_attribute a WHERE a.attcollation = c.oid AND a.attrelid >= %s))
+         ORDER BY 1
+        """,
+        [FIRST_OID, FIRST_OID],
+    )
+    if value(connection, "SELECT to_regprocedure('pg_database_collation_actual_version(oid)') IS NOT NULL"):
+        statement = "SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()"
+        found.append({"name": "(default)", "version": value(connection, statement)})
+    return {row["name"]: row["version"] for row in found if row["version"]}
+
+
+def stale_collations(connection: t.Any) -> list[str]:
+    """Return the collations of the connected database whose library has changed since indexes were built by them, in words."""
+    found = rows(
+        connection,
+        """
+        SELECT format('%%I.%%I', n.nspname, c.collname) AS name, c.collversion AS recorded, pg_collation_actual_version(c.oid) AS actual
+          FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+         WHERE c.collversion <> pg_collation_actual_version(c.oid) AND EXISTS (SELECT FROM pg_attribute a WHERE a.attcollation = c.oid AND a.attrelid >= %s)
+        """,
+        [FIRST_OID],
+    )
+    if value(connection, "SELECT to_regprocedure('pg_database_collation_actual_version(oid)') IS NOT NULL"):
+        found += rows(
+            connection,
+            """
+            SELECT 'of the database' AS name, datcollversion AS recorded, pg_database_collation_actual_version(oid) AS actual FROM pg_database
+             WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
+            """,
+        )
+    return [f"the collation {row['name']} has version {row['actual']}, its indexes may be of {row['recorded']}" for row in found]
+
+
+def left_out(connection: t.Any, server: Server) -> list[str]:
+    """Return what pg_dump leaves out of the connected database for this login or on this server, in words."""
+    found = []
+    subscriptions = "SELECT count(s.subname) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()"
+    if not server.superuser and (number := value(connection, subscriptions)):
+        found.append(f"{number} subscriptions are left out, since only a superuser may dump them")
+    if not server.superuser and (number := value(connection, "SELECT count(*) FROM pg_user_mappings WHERE umoptions IS NULL")):
+        found.append(f"{number} user mappings are without their options, which only a superuser may read")
+    if server.in_recovery and (tables := unlogged_tables(connection)):
+        found.append(f"the unlogged tables {', '.join(tables)} are without rows, since a standby has none")
+    return found
+
+
+def unlogged_tables(connection: t.Any) -> list[str]:
+    """Return the quoted names of the unlogged tables."""
+    found = rows(
+        connection,
+        f"""
+        SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {_OURS} ORDER BY 1
+        """,  # noqa: S608
+    )
+    return [row["name"] for row in found]
 
 
 def _small_tables(connection: t.Any) -> list[str]:
@@ -179,7 +319,7 @@ def _small_tables(connection: t.Any) -> list[str]:
         connection,
         f"""
         SELECT format('%%I.%%I', n.nspname, c.relname) AS name, pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind = 'r' AND {_OURS} ORDER BY bytes, name LIMIT %s
+         WHERE c.relkind = 'r' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()) AND {_OURS} ORDER BY bytes, name LIMIT %s
         """,  # noqa: S608
         [COUNTED_TABLES],
     )
@@ -194,11 +334,9 @@ def _small_tables(connection: t.Any) -> list[str]:
 
 def count_tables(connection: t.Any, names: t.Iterable[str]) -> dict[str, int]:
     """Return the exact rows of tables, by their quoted names as :func:`read_contents` gave them; -1 where there is no such table."""
-    found: dict[str, int] = {}
-    for name in names:
-        there = value(connection, "SELECT to_regclass(%s) IS NOT NULL", [name])
-        found[name] = value(connection, sql.SQL("SELECT count(*) FROM ONLY ") + sql.SQL(name)) if there else -1
-    return found
+    wanted = list(names)
+    there = {row["name"] for row in rows(connection, "SELECT n AS name FROM unnest(%s::text[]) n WHERE to_regclass(n) IS NOT NULL", [wanted])}
+    return {name: value(connection, sql.SQL("SELECT count(*) FROM ONLY ") + sql.SQL(name)) if name in there else -1 for name in wanted}
 
 
 def differences(recorded: t.Mapping[str, t.Any], connection: t.Any) -> list[str]:

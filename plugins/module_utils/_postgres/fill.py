@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import shutil
+import tempfile
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK, DamagedObject, PipelineError
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Interrupted, run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, roles
@@ -23,8 +28,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
     execute,
     rows,
     sql,
+    words,
 )
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.facts import Server, differences
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.facts import Server, differences, read_collations
 
 LIST_SETTINGS = frozenset(
     ("local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories")
@@ -88,13 +94,11 @@ def check_target(connection: t.Any, databases: t.Sequence[t.Mapping[str, t.Any]]
     """
     present = roles.existing_roles(connection)
     available = {row["name"]: row["version"] for row in rows(connection, "SELECT name, default_version AS version FROM pg_available_extensions")}
-    spaces = {row["spcname"] for row in rows(connection, "SELECT spcname FROM pg_tablespace")}
+    spaces = existing_tablespaces(connection)
     warnings: list[str] = []
     for database in databases:
         doing = f"restore the database {database['name']}"
-        named = {database["owner"], *database["roles"]}
-        named |= {item["role"] for item in database["settings"]} | {item["grantee"] for item in database["grants"]}
-        missing = sorted(name for name in named - {""} if name not in present and name not in coming)
+        missing = sorted(name for name in needed_roles(database) if name not in present and name not in coming)
         if missing:
             raise MainstayError(doing, f"the server lacks the roles {', '.join(missing)}", "create them, or restore with include_globals")
         lacking = sorted(set(database["extensions"]) - set(available))
@@ -103,14 +107,29 @@ def check_target(connection: t.Any, databases: t.Sequence[t.Mapping[str, t.Any]]
         for name, version in database["extensions"].items():
             if available[name] != version:
                 warnings.append(f"the extension {name} was backed up at version {version} and comes back at {available[name]}")
-        lost = sorted(set(database["tablespaces"]) - spaces)
+        lost = sorted({*database["tablespaces"], database.get("tablespace", "pg_default")} - spaces)
         if lost:
             warnings.append(f"the tablespaces {', '.join(lost)} do not exist: all of {database['name']} goes to the default one")
     return warnings
 
 
+def needed_roles(database: t.Mapping[str, t.Any]) -> set[str]:
+    """Return the roles that a database cannot come back without: its owner, those that own or may do something in it, those with settings in it."""
+    more = {item["role"] for item in database["settings"]} | {item["grantee"] for item in database["grants"]}
+    return {database["owner"], *database["roles"], *more} - {""}
+
+
+def existing_tablespaces(connection: t.Any) -> set[str]:
+    """Return the names of the server's tablespaces."""
+    return {row["spcname"] for row in rows(connection, "SELECT spcname FROM pg_tablespace")}
+
+
 def create_database(connection: t.Any, server: Server, database: t.Mapping[str, t.Any], name: str) -> None:
-    """Create an empty database with the recorded owner, encoding and collation."""
+    """Create an empty database with the recorded owner, encoding, collation and tablespace.
+
+    Raises:
+        MainstayError: the server refuses, for example since its host lacks the locale.
+    """
     options = ["TEMPLATE template0", "OWNER {}", "ENCODING {}", "LC_COLLATE {}", "LC_CTYPE {}"]
     arguments: list[t.Any] = [sql.Identifier(database["owner"]), *(sql.Literal(database[key]) for key in ("encoding", "lc_collate", "lc_ctype"))]
     if server.major >= 15:
@@ -118,38 +137,148 @@ def create_database(connection: t.Any, server: Server, database: t.Mapping[str, 
     if database["locale_provider"] in ("icu", "builtin"):
         options.append({"icu": "ICU_LOCALE {}", "builtin": "BUILTIN_LOCALE {}"}[database["locale_provider"]])
         arguments.append(sql.Literal(database["locale"]))
-    execute(connection, sql.SQL("CREATE DATABASE {} " + " ".join(options)).format(sql.Identifier(name), *arguments))
+    if database.get("icu_rules") and server.major >= 16:
+        options.append("ICU_RULES {}")
+        arguments.append(sql.Literal(database["icu_rules"]))
+    if database.get("tablespace", "pg_default") in existing_tablespaces(connection) - {"pg_default"}:
+        options.append("TABLESPACE {}")
+        arguments.append(sql.Identifier(database["tablespace"]))
+    try:
+        execute(connection, sql.SQL("CREATE DATABASE {} " + " ".join(options)).format(sql.Identifier(name), *arguments))
+    except Exception as error:  # psycopg2's own class is not there without the library
+        raise MainstayError(f"create the database {name}", words(error), "if a locale is missing, install it on the server's host and restart it") from error
 
 
-def fill_database(
-    login: Login,
-    environment: ClientEnvironment,
-    source: Source,
-    database: t.Mapping[str, t.Any],
-    name: str,
-    pg_restore: str,
-    phases: dict[str, float],
-) -> None:
-    """Stream the dump of a database into an empty one, compare it with the manifest, and gather statistics.
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """What databases are filled with.
+
+    Args:
+        login: to the server.
+        environment: for the server's programs.
+        pg_restore: path of the program.
+        jobs: how many processes restore a database; with more than one the opened dump is staged.
+        work_dir: where it is staged.
+    """
+
+    login: Login
+    environment: ClientEnvironment
+    pg_restore: str
+    jobs: int = 1
+    work_dir: str = ""
+
+
+def check_room(work_dir: str, purpose: str, needed: int) -> None:
+    """Check that the file system of a folder has room for so many bytes.
+
+    Raises:
+        MainstayError: it has not, or there is no such folder.
+    """
+    try:
+        facts = os.statvfs(work_dir)
+    except OSError as error:
+        raise MainstayError(f"use the folder {work_dir} {purpose}", error.strerror or error, "name another one in work_dir") from error
+    free = facts.f_bavail * facts.f_frsize
+    if free < needed:
+        cause = f"about {needed} bytes are needed, {free} are free"
+        raise MainstayError(f"use the folder {work_dir} {purpose}", cause, "make room or name another one in work_dir")
+
+
+def staged_bytes(source: Source, databases: t.Iterable[t.Mapping[str, t.Any]], jobs: int) -> int:
+    """Return the bytes that the largest of the opened dumps needs while it is restored by several processes; 0 where it is streamed."""
+    manifest = source.backup.require_manifest()
+    return max((manifest.record(database["object"]).plain_bytes for database in databases), default=0) if jobs > 1 else 0
+
+
+def fill_database(means: Means, source: Source, database: t.Mapping[str, t.Any], name: str, phases: dict[str, float]) -> list[str]:
+    """Bring the dump of a database into an empty one, compare it with the manifest, and gather statistics; return warnings.
 
     Raises:
         PipelineError: ``pg_restore`` or a filter failed, or the stored object is damaged.
         VerificationFailed: what came out is not what was backed up.
         MainstayError: the server or the store failed.
     """
-    with connect(login, name) as connection:
-        spaces = {row["spcname"] for row in rows(connection, "SELECT spcname FROM pg_tablespace")}
-    flags = () if set(database["tablespaces"]) <= spaces else ("--no-tablespaces",)
-    argv = (pg_restore, "--exit-on-error", "--no-password", *flags, "-d", conninfo(name))
-    with timed(phases, "restore"):
-        source.catalogue.read(source.backup, database["object"], source.identity, Command(argv, environment.variables, pass_fds=environment.pass_fds))
-    with connect(login, name) as connection:
+    with connect(means.login, name) as connection:
+        flags = () if set(database["tablespaces"]) <= existing_tablespaces(connection) else ("--no-tablespaces",)
+        if not database.get("public_schema", True):
+            execute(connection, "DROP SCHEMA public")
+    argv = (means.pg_restore, "--exit-on-error", "--no-password", *flags, "-d", conninfo(name))
+    reporter = _progress.current()
+    if means.jobs > 1:
+        _restore_staged(means, source, database, argv, phases)
+    else:
+        with timed(phases, "restore"):
+            reporter.phase(f"restore {database['name']}", _plain_bytes(source, database), exact=True)
+            command = Command(argv, means.environment.variables, pass_fds=means.environment.pass_fds)
+            source.catalogue.read(source.backup, database["object"], source.identity, command)
+    with connect(means.login, name) as connection:
         with timed(phases, "check"):
+            reporter.phase(f"check {database['name']}")
             wrong = differences(database, connection)
             if wrong:
                 raise VerificationFailed(f"restore the database {database['name']} from backup {source.backup.id}", "; ".join(wrong))
+            warnings = changed_collations(database, read_collations(connection))
         with timed(phases, "analyze"):
+            reporter.phase(f"analyze {database['name']}")
             execute(connection, "ANALYZE")
+    return warnings
+
+
+def _plain_bytes(source: Source, database: t.Mapping[str, t.Any]) -> int:
+    return source.backup.require_manifest().record(database["object"]).plain_bytes
+
+
+def _restore_staged(means: Means, source: Source, database: t.Mapping[str, t.Any], argv: tuple[str, ...], phases: dict[str, float]) -> None:
+    """Open the dump into a private folder, where its hash was found right before anything uses it, and restore it by several processes."""
+    expected = _plain_bytes(source, database)
+    check_room(means.work_dir, f"for the opened dump of {database['name']}", expected)
+    try:
+        folder = tempfile.mkdtemp(prefix="mainstay-restore-", dir=means.work_dir)
+    except OSError as error:
+        raise MainstayError(f"make a folder in {means.work_dir}", error.strerror or error, "name another one in work_dir") from error
+    try:
+        path = f"{folder}/dump"
+        with timed(phases, "fetch"):
+            _progress.current().phase(f"fetch {database['name']}", expected, exact=True)
+            found = source.catalogue.read(source.backup, database["object"], source.identity, lambda stream: _copy(stream, path)) or 0
+            if found != expected:
+                raise DamagedObject(f"open {database['object']} of backup {source.backup.id}", f"it holds {found} bytes, its manifest says {expected}")
+        with timed(phases, "restore"):
+            _progress.current().phase(f"restore {database['name']}")
+            command = Command((*argv, "-j", str(means.jobs), path), means.environment.variables, pass_fds=means.environment.pass_fds)
+            try:
+                run(command, f"restore the database {database['name']}")
+            except Interrupted:
+                raise
+            except MainstayError as error:
+                raise PipelineError(error.doing, error.cause) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(stream: t.BinaryIO, path: str) -> int:
+    """Write a stream into a new private file; return its bytes."""
+    count = 0
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
+            while block := stream.read(BLOCK):
+                view = memoryview(block)
+                while view:
+                    view = view[file.write(view) :]
+                count += len(block)
+    except OSError as error:
+        raise MainstayError(f"write {path}", error.strerror or error, "make room or name another folder in work_dir") from error
+    return count
+
+
+def changed_collations(database: t.Mapping[str, t.Any], now: t.Mapping[str, str]) -> list[str]:
+    """Return a warning for each collation whose library has another version than where the database was backed up."""
+    return [
+        f"the collation {name} of {database['name']} was backed up at version {then} and is at {now[name]} here: the indexes are new, but texts may sort"
+        " in another order than before, so check partitions and constraints that depend on it"
+        for name, then in database.get("collations", {}).items()
+        if name in now and now[name] != then
+    ]
 
 
 def list_elements(text: str) -> list[str]:
@@ -163,6 +292,9 @@ def apply_properties(connection: t.Any, database: t.Mapping[str, t.Any], name: s
     target = sql.Identifier(name)
     if database["comment"]:
         execute(connection, sql.SQL("COMMENT ON DATABASE {} IS {}").format(target, sql.Literal(database["comment"])))
+    for item in database.get("security_labels", []):
+        statement = sql.SQL("SECURITY LABEL FOR {} ON DATABASE {} IS {}").format(sql.Identifier(item["provider"]), target, sql.Literal(item["label"]))
+        execute(connection, statement)
     if database["connection_limit"] >= 0:
         execute(connection, sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(target, sql.Literal(database["connection_limit"])))
     for item in database["settings"]:
@@ -174,7 +306,7 @@ def apply_properties(connection: t.Any, database: t.Mapping[str, t.Any], name: s
         execute(connection, sql.SQL("ALTER {} SET {} TO {}").format(whom, parameter, given))
     if database["default_grants"]:
         return
-    execute(connection, sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(target))
+    execute(connection, sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(target, sql.Identifier(database["owner"])))
     for grant in (grant for grant in database["grants"] if grant["privilege"] in PRIVILEGES):
         grantee = sql.Identifier(grant["grantee"]) if grant["grantee"] else sql.SQL("PUBLIC")
         option = " WITH GRANT OPTION" if grant["grantable"] and grant["grantee"] else ""

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catalogue as catalogues
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, require_programs, tool_versions
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import (
     ClientEnvironment,
@@ -26,6 +29,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
     execute,
     value,
 )
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.parallel import Group
 
 KIND = "postgres"
 METHOD = "logical"
@@ -44,6 +48,7 @@ class Desired:
     encryption: Encryption
     labels: dict[str, str]
     bin_dir: str | None = None
+    jobs: int = 1
 
     @property
     def suffix(self) -> str:
@@ -64,6 +69,8 @@ class Plan:
     pg_dump: str
     pg_dumpall: str
     actions: tuple[str, ...]
+    pg_dump_version: str
+    warnings: tuple[str, ...]
 
 
 def object_name(database: str) -> str:
@@ -80,6 +87,8 @@ def plan(login: Login, desired: Desired) -> Plan:
         MainstayError: the server cannot be reached, or a program is missing or older than the server.
     """
     desired.encryption.filters()
+    if desired.jobs < 1:
+        raise InvalidInput("back up the databases", f"jobs is {desired.jobs}, it must be at least 1")
     with connect(login) as connection:
         server = facts.read_server(connection)
         present = facts.read_databases(connection)
@@ -93,7 +102,18 @@ def plan(login: Login, desired: Desired) -> Plan:
     require_programs(desired.filters())
     desired.encryption.check()
     actions = [*(["dump the roles"] if desired.include_globals else []), *(f"dump the database {name}" for name in names), "publish the backup"]
-    return Plan(server, tuple(database for database in present if database["name"] in names), pg_dump, pg_dumpall, tuple(actions))
+    version = client.version_of(pg_dump)
+    chosen = tuple(database for database in present if database["name"] in names)
+    return Plan(server, chosen, pg_dump, pg_dumpall, tuple(actions), version, tuple(outdated({"the server": server.version, pg_dump: version})))
+
+
+def outdated(versions: t.Mapping[str, str]) -> list[str]:
+    """Return a warning for each version, by what has it, that lacks the fix of a known vulnerability of dumps."""
+    return [
+        f"{what} is of version {version.split()[0]}, which lacks the fix for {', '.join(found)}: update it, and never feed a plain dump to psql"
+        for what, version in versions.items()
+        if (found := facts.unfixed(version))
+    ]
 
 
 def take(login: Login, desired: Desired, planned: Plan, catalogue: catalogues.Catalogue, phases: dict[str, float]) -> catalogues.Backup:
@@ -105,19 +125,21 @@ def take(login: Login, desired: Desired, planned: Plan, catalogue: catalogues.Ca
     """
     started = utc_now()
     backup_id = catalogues.new_id(started)
-    versions = {"pg_dump": client.version_of(planned.pg_dump), **tool_versions(desired.filters())}
+    versions = {"pg_dump": planned.pg_dump_version, **tool_versions(desired.filters())}
     warnings: list[str] = []
     with client_environment(login) as environment, catalogue.draft(backup_id) as draft, connect(login) as connection:
         source = planned.server.describe(facts.read_lsn(connection))
         contents: dict[str, t.Any] = {"globals": None, "databases": []}
         if desired.include_globals:
             with timed(phases, "dump_globals"):
+                _progress.current().phase("dump the roles")
                 contents["globals"] = _dump_globals(login, desired, planned, draft, environment, warnings)
-        for database in planned.databases:
-            with timed(phases, "dump"):
-                contents["databases"].append(_dump_database(login, desired, planned, draft, environment, database))
+        with timed(phases, "dump"):
+            contents["databases"] = _dump_databases(login, desired, planned, draft, environment, warnings)
         moments = [datetime.datetime.fromtimestamp(item.pop("snapshot_epoch"), datetime.timezone.utc) for item in contents["databases"]]
         recoverable = min(moments).replace(microsecond=0)
+        records = {record.name: record for record in draft.records}
+        described = [*([contents["globals"]] if contents["globals"] else []), *contents["databases"]]
         manifest = Manifest(
             id=backup_id,
             kind=KIND,
@@ -129,7 +151,7 @@ def take(login: Login, desired: Desired, planned: Plan, catalogue: catalogues.Ca
             recoverable_to=recoverable,
             source=source,
             contents=contents,
-            objects=tuple(draft.records),
+            objects=tuple(records[item["object"]] for item in described),
             compression=desired.compression.describe(),
             encryption=desired.encryption.describe(),
             tools=versions,
@@ -137,6 +159,7 @@ def take(login: Login, desired: Desired, planned: Plan, catalogue: catalogues.Ca
             warnings=tuple(warnings),
         )
         with timed(phases, "publish"):
+            _progress.current().phase("publish")
             return draft.publish(manifest)
 
 
@@ -153,19 +176,47 @@ def _dump_globals(
     return {"object": name, "passwords": planned.server.reads_passwords}
 
 
+def _dump_databases(
+    login: Login, desired: Desired, planned: Plan, draft: catalogues.Draft, environment: ClientEnvironment, warnings: list[str]
+) -> list[dict[str, t.Any]]:
+    """Dump the databases, ``jobs`` at once and then the largest first; return what they hold in the order of the plan, whichever ended first."""
+    group = Group()
+    jobs = min(desired.jobs, len(planned.databases))
+    order = sorted(planned.databases, key=lambda database: -database["size_bytes"]) if jobs > 1 else planned.databases
+
+    def dump(database: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str]]:
+        try:
+            with _progress.current().phase(f"dump {database['name']}", database["size_bytes"]):
+                return _dump_database(login, desired, planned, draft, environment, database, group)
+        except Interrupted:
+            raise
+        except MainstayError as error:
+            raise MainstayError(f"dump the database {database['name']}", error, **error.details) from error
+
+    found = group.run({database["name"]: functools.partial(dump, database) for database in order}, jobs)
+    results = [found[database["name"]] for database in planned.databases]
+    warnings += [warning for _unused, more in results for warning in more]
+    return [contents for contents, _unused in results]
+
+
 def _dump_database(
-    login: Login, desired: Desired, planned: Plan, draft: catalogues.Draft, environment: ClientEnvironment, database: dict[str, t.Any]
-) -> dict[str, t.Any]:
-    """Dump one database from a snapshot that this connection holds, so that the numbers in the manifest are those of the dump."""
+    login: Login, desired: Desired, planned: Plan, draft: catalogues.Draft, environment: ClientEnvironment, database: dict[str, t.Any], group: Group
+) -> tuple[dict[str, t.Any], list[str]]:
+    """Dump one database from a snapshot that this connection holds, so that the numbers in the manifest are those of the dump; return them and warnings."""
     with connect(login, database["name"]) as connection:
-        execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        execute(connection, "SET LOCAL row_security = off")
-        taken = time.time()
-        snapshot = value(connection, "SELECT pg_export_snapshot()")
-        contents = facts.read_contents(connection)
-        argv = (planned.pg_dump, "-Fc", "-Z0", "--no-password", f"--snapshot={snapshot}", "-d", conninfo(database["name"]))
-        name = object_name(database["name"]) + desired.suffix
-        command = Command(argv, environment.variables, pass_fds=environment.pass_fds)
-        draft.add(name, command, desired.filters(), database["size_bytes"], SMALLEST_DUMP)
-        execute(connection, "ROLLBACK")
-    return {**database, **contents, "object": name, "snapshot_epoch": taken}
+        group.watch(connection)
+        try:
+            execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            execute(connection, "SET LOCAL row_security = off")
+            taken = time.time()
+            snapshot = value(connection, "SELECT pg_export_snapshot()")
+            contents = facts.read_contents(connection)
+            warnings = [f"{database['name']}: {text}" for text in (*facts.left_out(connection, planned.server), *facts.stale_collations(connection))]
+            argv = (planned.pg_dump, "-Fc", "-Z0", "--no-password", f"--snapshot={snapshot}", "-d", conninfo(database["name"]))
+            name = object_name(database["name"]) + desired.suffix
+            command = Command(argv, environment.variables, pass_fds=environment.pass_fds)
+            draft.add(name, command, desired.filters(), database["size_bytes"], SMALLEST_DUMP)
+            execute(connection, "ROLLBACK")
+        finally:
+            group.release(connection)
+    return {**database, **contents, "object": name, "snapshot_epoch": taken}, warnings

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import time
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import facts, roles
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, connect, execute, rows, value
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import (
+    Means,
     Source,
     apply_properties,
+    check_room,
     check_target,
     create_database,
     fill_database,
     find_pg_restore,
+    staged_bytes,
 )
 
 NAME_BYTES = 63
@@ -37,6 +42,8 @@ class Desired:
     on_existing: str = "fail"
     include_globals: bool = True
     bin_dir: str | None = None
+    jobs: int = 1
+    work_dir: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +68,18 @@ class Plan:
     maintenance: str
     actions: tuple[str, ...]
     warnings: tuple[str, ...]
+    jobs: int = 1
+    work_dir: str = ""
 
 
 def derived_name(database: str, word: str, backup_id: str) -> str:
-    """Return ``<database>__<word>_<id>``, the database's part cut so that PostgreSQL keeps all of it."""
+    """Return ``<database>__<word>_<id>``; of a long name the database's part is cut and gets some of its hash, so that PostgreSQL keeps all of it."""
     ending = f"__{word}_{backup_id}"
-    return database.encode()[: NAME_BYTES - len(ending)].decode(errors="ignore") + ending
+    room = NAME_BYTES - len(ending)
+    if len(database.encode()) <= room:
+        return database + ending
+    mark = "~" + hashlib.sha256(database.encode()).hexdigest()[:6]
+    return database.encode()[: room - len(mark)].decode(errors="ignore") + mark + ending
 
 
 def decide(target: str, exists: bool, empty: bool, on_existing: str) -> str:
@@ -94,6 +107,8 @@ def plan(login: Login, source: Source, desired: Desired) -> Plan:
     """
     backup_id = source.backup.id
     chosen = _choose(source, desired)
+    if needed := staged_bytes(source, [database for database, _unused in chosen], desired.jobs):
+        check_room(desired.work_dir, "for an opened dump", needed)
     wanted = source.read_roles() if desired.include_globals else roles.Globals((), ())
     with connect(login) as connection:
         server = facts.read_server(connection)
@@ -110,8 +125,11 @@ def plan(login: Login, source: Source, desired: Desired) -> Plan:
         action = decide(target, target in existing, empty, desired.on_existing)
         steps.append(Step(database, target, derived_name(target, "restore", backup_id), derived_name(target, "before", backup_id), action))
     warnings += [f"not restored from the globals: {text}" for text in wanted.skipped]
+    if elsewhere := sorted(set(wanted.set_in) - set(source.databases)):
+        warnings.append(f"not restored from the globals: settings of roles in {', '.join(elsewhere)}, which the backup does not hold")
     maintenance = next(name for name in (login.database, "postgres", "template1") if name not in {step.target for step in steps})
-    return Plan(server, tuple(steps), tuple(statements), pg_restore, maintenance, _describe(steps, made), tuple(warnings))
+    actions = _describe(steps, made)
+    return Plan(server, tuple(steps), tuple(statements), pg_restore, maintenance, actions, tuple(warnings), desired.jobs, desired.work_dir)
 
 
 def _choose(source: Source, desired: Desired) -> list[tuple[dict[str, t.Any], str]]:
@@ -151,14 +169,17 @@ def restore(login: Login, source: Source, planned: Plan, phases: dict[str, float
     """
     login = dataclasses.replace(login, database=planned.maintenance)
     restored: list[dict[str, t.Any]] = []
+    warnings: list[str] = []
     with contextlib.ExitStack() as undo, client_environment(login) as environment, connect(login) as connection:
+        means = Means(login, environment, planned.pg_restore, planned.jobs, planned.work_dir)
         with timed(phases, "globals"):
+            _progress.current().phase("globals")
             roles.apply(connection, planned.role_statements)
         for step in planned.steps:
             started = time.monotonic()
             undo.callback(_drop_quietly, login, step.temporary)
             create_database(connection, planned.server, step.database, step.temporary)
-            fill_database(login, environment, source, step.database, step.temporary, planned.pg_restore, phases)
+            warnings += fill_database(means, source, step.database, step.temporary, phases)
             apply_properties(connection, step.database, step.temporary)
             restored.append(
                 {
@@ -172,9 +193,10 @@ def restore(login: Login, source: Source, planned: Plan, phases: dict[str, float
                 }
             )
         with timed(phases, "swap"):
+            _progress.current().phase("swap")
             _swap(login, connection, planned.steps)
         undo.pop_all()
-        return restored, _after(connection, planned.steps)
+        return restored, [*warnings, *_after(connection, planned.steps)]
 
 
 def _drop_quietly(login: Login, database: str) -> None:

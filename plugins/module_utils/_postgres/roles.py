@@ -21,11 +21,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NAME = r"""("(?:[^"]|"")+"|[^\s",;]+)"""
-_ROLE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON) ROLE {_NAME}(?=\s|$)", re.IGNORECASE)
+_ROLE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|SECURITY LABEL FOR {_NAME} ON) ROLE {_NAME}(?=\s|$)", re.IGNORECASE)
 _MEMBERSHIP = re.compile(rf"GRANT {_NAME} TO {_NAME}(?=\s|$)", re.IGNORECASE)
 _GRANTOR = re.compile(rf" GRANTED BY {_NAME}$", re.IGNORECASE)
-_IN_DATABASE = re.compile(rf"ALTER ROLE {_NAME} IN DATABASE ", re.IGNORECASE)
-_SILENT = re.compile(r"SET \w+ ?(?:=|TO) |SELECT pg_catalog\.set_config\(", re.IGNORECASE)
+_PARAMETER = re.compile(rf"GRANT [A-Z, ]+ ON PARAMETER {_NAME} TO {_NAME}(?=\s|$)", re.IGNORECASE)
+_IN_DATABASE = re.compile(rf"ALTER ROLE {_NAME} IN DATABASE {_NAME}(?=\s|$)", re.IGNORECASE)
+_SILENT = re.compile(r"SET \w+ ?(?:=|TO) |(?:RE)?SET SESSION AUTHORIZATION|SELECT pg_catalog\.set_config\(", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,14 @@ class RoleStatement:
 
 @dataclasses.dataclass(frozen=True)
 class Globals:
-    """What a globals object says: statements about roles, and the beginnings of those that are not run."""
+    """What a globals object says: statements about roles, the beginnings of those that are not run, and the databases in which it gives roles settings.
+
+    Those settings are in the manifest too, and a database that is restored gets them from there.
+    """
 
     statements: tuple[RoleStatement, ...]
     skipped: tuple[str, ...]
+    set_in: tuple[str, ...] = ()
 
     @property
     def created(self) -> tuple[str, ...]:
@@ -68,15 +73,19 @@ def parse(text: str) -> Globals:
     """Read the output of ``pg_dumpall --globals-only``."""
     statements: list[RoleStatement] = []
     skipped: list[str] = []
+    set_in: list[str] = []
     for statement in split(text):
-        role, membership = _ROLE.match(statement), _MEMBERSHIP.match(statement)
-        if role and not _IN_DATABASE.match(statement):
-            statements.append(RoleStatement(statement, (_unquote(role[1]),), statement[:6].upper() == "CREATE"))
-        elif membership:
+        if inside := _IN_DATABASE.match(statement):
+            set_in.append(_unquote(inside[2]))
+        elif role := _ROLE.match(statement):
+            statements.append(RoleStatement(statement, (_unquote(role[2]),), statement[:6].upper() == "CREATE"))
+        elif membership := _MEMBERSHIP.match(statement):
             statements.append(RoleStatement(statement, (_unquote(membership[1]), _unquote(membership[2])), False))
+        elif (parameter := _PARAMETER.match(statement)) and parameter[2] != "PUBLIC":
+            statements.append(RoleStatement(statement, (_unquote(parameter[2]),), False))
         elif not _SILENT.match(statement):
             skipped.append(" ".join(statement.split()[:4]))
-    return Globals(tuple(statements), tuple(skipped))
+    return Globals(tuple(statements), tuple(skipped), tuple(dict.fromkeys(set_in)))
 
 
 def _unquote(name: str) -> str:

@@ -14,7 +14,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import recent, verify
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, logical, restore
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, locked
@@ -54,6 +54,7 @@ def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bo
         encryption=spec.encryption_of(params),
         labels=spec.labels_of(params),
         bin_dir=params["pg_bin_dir"],
+        jobs=params["jobs"],
     )
     desired.encryption.filters()
     upkeep, view = maintain.Upkeep.of(params, catalogue), catalogue.look()
@@ -63,10 +64,11 @@ def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bo
         return maintain.complete(upkeep, outcome, check_mode)
     planned = logical.plan(login, desired)
     outcome.actions, outcome.after = list(planned.actions), [*view.ids, maintain.NEW]
+    outcome.warnings = list(planned.warnings)
     if not check_mode:
         with locked(login, catalogue.name):
             outcome.backup = logical.take(login, desired, planned, catalogue, outcome.phases)
-            outcome.warnings = list(outcome.backup.require_manifest().warnings)
+            outcome.warnings += list(outcome.backup.require_manifest().warnings)
     return maintain.complete(upkeep, outcome, check_mode)
 
 
@@ -78,7 +80,7 @@ def _is_enough(manifest: Manifest, desired: logical.Desired, limit: int) -> bool
 
 def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
     """A backup that was verified at the level, or a stronger one, not longer ago than ``max_age``."""
-    level, limit = params["verify_level"], spec.parse_duration(params["max_age"])
+    level, limit, targets = params["verify_level"], spec.parse_duration(params["max_age"]), Targets.of(params)
     queries = tuple(Query(item["database"], item["query"], item["expect"]) for item in params["verify_queries"])
     if queries and level != "restore":
         raise InvalidInput("put verify_queries", f"the level {level} starts no server", "ask for verify_level=restore")
@@ -90,10 +92,11 @@ def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
     outcome = Outcome(backup=backup, before=_results(backup), after=_results(backup))
     found = recent(backup, level, limit, utc_now()) if limit else None
     if found is not None and _asked(found.details) >= {dataclasses.astuple(query) for query in queries}:
-        outcome.verification = found.plain()
+        met, outcome.warnings = targets.judge(found.details)
+        outcome.verification = {**found.plain(), "details": {**found.details, **met} if level == "restore" else found.details}
         return outcome
     identity = spec.identity_of(params)
-    checks = PostgresChecks(catalogue, identity, queries, params["pg_bin_dir"], params["work_dir"])
+    checks = PostgresChecks(catalogue, identity, queries, params["pg_bin_dir"], params["work_dir"], params["restore_jobs"])
     if level in ("content", "restore"):
         require_programs(reading_filters(manifest.compression, manifest.encryption, identity))
         client.find_program("pg_restore", client.major_of(manifest.tools["pg_dump"]), params["pg_bin_dir"], "the backup")
@@ -102,9 +105,10 @@ def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
     outcome.actions = [f"verify backup {backup.id} at the level {level}"]
     outcome.after = [*outcome.before, f"{backup.id}: {level} successful"]
     if not check_mode:
-        outcome.backup = verify(catalogue, backup, level, identity, checks)
+        outcome.backup = verify(catalogue, backup, level, identity, checks, targets)
         result = outcome.backup.verifications[-1]
         outcome.verification, outcome.phases = result.plain(), result.phases
+        outcome.warnings = list(result.details.get("warnings", []))
     return outcome
 
 
@@ -125,12 +129,16 @@ def _restored(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
         on_existing=params["on_existing"],
         include_globals=params["include_globals"],
         bin_dir=params["pg_bin_dir"],
+        jobs=params["restore_jobs"],
+        work_dir=params["work_dir"],
     )
     backup = catalogue.choose(params["backup_id"])
     source = Source(catalogue, backup, spec.identity_of(params))
     catalogue.check_listed(backup)
     planned = restore.plan(login, source, desired)
     outcome = Outcome(backup=backup, actions=list(planned.actions), warnings=list(planned.warnings))
+    plain_bytes = sum(backup.require_manifest().record(step.database["object"]).plain_bytes for step in planned.steps)
+    outcome.expected_seconds = expected_seconds(catalogue, backup, plain_bytes)
     outcome.before = [step.target for step in planned.steps if step.action != "create"]
     outcome.after = sorted(name for step in planned.steps for name in (step.target, *([step.aside] if step.action == "rename" else [])))
     if not check_mode:

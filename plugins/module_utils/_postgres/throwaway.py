@@ -9,10 +9,12 @@ import contextlib
 import dataclasses
 import os
 import pwd
+import re
 import shutil
 import tempfile
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord
@@ -22,7 +24,17 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify impor
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts, roles
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, connect, execute, rows
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import Source, apply_properties, check_target, create_database, fill_database
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import (
+    Means,
+    Source,
+    apply_properties,
+    check_room,
+    check_target,
+    create_database,
+    fill_database,
+    needed_roles,
+    staged_bytes,
+)
 
 SUPERUSER = "mainstay_verify"
 PORT = 5432
@@ -39,8 +51,15 @@ SETTINGS = {
     "autovacuum": "off",
     "max_wal_size": "4GB",
     "maintenance_work_mem": "128MB",
-    "max_connections": "20",
+    "max_connections": "40",
+    "max_logical_replication_workers": "0",
 }
+PRELOADED = frozenset(
+    ("age", "anon", "auth_delay", "citus", "credcheck", "hypopg", "pg_cron", "pg_hint_plan", "pg_ivm", "pg_net", "pg_partman_bgw", "pg_prewarm")
+    + ("pg_qualstats", "pg_squeeze", "pg_stat_kcache", "pg_stat_monitor", "pg_stat_statements", "pg_tde", "pg_wait_sampling", "pgaudit", "pglogical")
+    + ("pgsodium", "plprofiler", "set_user", "spock", "supautils", "timescaledb", "wal2json")
+)
+"""Libraries of extensions that belong in ``shared_preload_libraries``: for backups whose login could not read what the source loads."""
 
 
 def server_user() -> str:
@@ -68,14 +87,33 @@ def find_server(manifest: Manifest, folder: str | None) -> str:
     return os.path.dirname(client.find_program("initdb", major, folder, "the backup"))
 
 
+def preload_libraries(manifest: Manifest) -> tuple[str, ...]:
+    """Return the libraries that the extensions of the backup want loaded at the server's start, in the source's order.
+
+    Of what the source loads, only what an extension of a backed-up database comes from: nothing else is needed to restore.
+    """
+    wanted = {name for database in manifest.contents["databases"] for name in database.get("extension_libraries", ())}
+    wanted = {re.sub(r"-[\d.]+$", "", name) for name in wanted}  # timescaledb-2.17.2 is loaded by timescaledb
+    loaded = manifest.source.get("preload_libraries")
+    return tuple(name for name in (sorted(PRELOADED) if loaded is None else loaded) if name in wanted)
+
+
+def room_needed(source: Source, jobs: int) -> int:
+    """Return the bytes that restoring everything into a throwaway server takes at least: of dump and database the smaller, and the largest staged dump."""
+    manifest = source.backup.require_manifest()
+    restored = sum(min(manifest.record(item["object"]).plain_bytes, item["size_bytes"]) for item in source.databases.values())
+    return restored + staged_bytes(source, source.databases.values(), jobs)
+
+
 @contextlib.contextmanager
-def throwaway_server(bin_dir: str, work_dir: str, phases: dict[str, float]) -> t.Iterator[Login]:
+def throwaway_server(bin_dir: str, work_dir: str, phases: dict[str, float], libraries: t.Sequence[str] = ()) -> t.Iterator[Login]:
     """Yield the login of a fresh, empty server, and remove everything of it at the end, also after an error.
 
     Args:
         bin_dir: folder of the server's programs.
         work_dir: folder in which the private folder is made; it needs room for the restored databases.
         phases: gets ``prepare`` and ``remove``.
+        libraries: what it loads at its start; their background workers do not run, so that no restored job is carried out.
 
     Raises:
         MainstayError: the server could not be made.
@@ -89,11 +127,14 @@ def throwaway_server(bin_dir: str, work_dir: str, phases: dict[str, float]) -> t
     control = f"{bin_dir}/pg_ctl"
     try:
         with timed(phases, "prepare"):
+            _progress.current().phase("prepare")
             if user:
                 shutil.chown(folder, user)
             argv = (f"{bin_dir}/initdb", "--no-sync", "-D", data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C")
             run(Command(argv, user=user, cwd="/"), "initialise a throwaway server")
             given = {**SETTINGS, "unix_socket_directories": folder, "port": str(PORT)}
+            if libraries:
+                given |= {"shared_preload_libraries": ",".join(libraries), "max_worker_processes": "0"}
             with open(f"{data}/postgresql.conf", "a", encoding="utf-8") as file:
                 file.writelines(f"{name} = '{text}'\n" for name, text in given.items())
             with contextlib.suppress(OSError):
@@ -102,10 +143,14 @@ def throwaway_server(bin_dir: str, work_dir: str, phases: dict[str, float]) -> t
             try:
                 run(start, "start a throwaway server")
             except MainstayError as error:
-                raise MainstayError("start a throwaway server", _last_lines(f"{folder}/log") or error.cause) from error
+                said = _last_lines(f"{folder}/log") or error.cause
+                missing = re.search(r'could not access file "([^"]+)"', said)
+                cause = f"extensions of the backup need the library {missing[1]}, which is not installed" if missing else said
+                raise MainstayError("start a throwaway server", cause, "install the extension's package on this host" if missing else "") from error
         yield Login(host=folder, port=PORT, user=SUPERUSER, ssl_mode="disable")
     finally:
         with timed(phases, "remove"):
+            _progress.current().phase("remove")
             if os.path.exists(f"{data}/postmaster.pid"):
                 with contextlib.suppress(MainstayError):
                     run(Command((control, "-D", data, "-m", "immediate", "-w", "-s", "stop"), user=user, cwd="/"), "stop a throwaway server")
@@ -136,6 +181,7 @@ class PostgresChecks:
     queries: tuple[Query, ...]
     bin_dir: str | None
     work_dir: str
+    jobs: int = 1
 
     def content(self, backup: Backup, record: ObjectRecord) -> Command | t.Callable[[t.BinaryIO], object]:
         """Return ``pg_restore -f /dev/null``, which reads a dump to its end (``-l`` does not), or the reader of the globals."""
@@ -150,7 +196,8 @@ class PostgresChecks:
         manifest = backup.require_manifest()
         source = Source(self.catalogue, backup, self.identity)
         bin_dir = find_server(manifest, self.bin_dir)
-        with throwaway_server(bin_dir, self.work_dir, phases) as login:
+        check_room(self.work_dir, "for a restore", room_needed(source, self.jobs))
+        with throwaway_server(bin_dir, self.work_dir, phases, preload_libraries(manifest)) as login:
             try:
                 return self._restore_into(login, source, bin_dir, phases)
             except PipelineError as error:
@@ -159,21 +206,24 @@ class PostgresChecks:
                 raise
 
     def _restore_into(self, login: Login, source: Source, bin_dir: str, phases: dict[str, float]) -> dict[str, t.Any]:
-        pg_restore = f"{bin_dir}/pg_restore"
         maintenance = dataclasses.replace(login, database="template1")
         databases = list(source.databases.values())
         with client_environment(login) as environment, connect(maintenance) as connection:
+            means = Means(login, environment, f"{bin_dir}/pg_restore", self.jobs, self.work_dir)
             server = facts.read_server(connection)
             with timed(phases, "globals"):
+                _progress.current().phase("globals")
                 _make_roles(connection, source, databases)
-            warnings = check_target(connection, databases, ())
+            warnings = check_target(connection, [{**database, "tablespaces": [], "tablespace": "pg_default"} for database in databases], ())
             for database in databases:
                 execute(connection, "DROP DATABASE IF EXISTS {}", database["name"])
                 create_database(connection, server, database, database["name"])
-                fill_database(login, environment, source, database, database["name"], pg_restore, phases)
-                apply_properties(connection, {**database, "connection_limit": -1}, database["name"])
+                warnings += fill_database(means, source, database, database["name"], phases)
             with timed(phases, "check"):
+                _progress.current().phase("check")
                 checked = self._amcheck(login, environment.variables, bin_dir)
+                for database in databases:  # after pg_amcheck, which a database's own settings could hinder
+                    apply_properties(connection, {**database, "connection_limit": -1}, database["name"])
                 answers = [_ask(login, source, query) for query in self.queries]
         return {
             "server_version": server.version,
@@ -204,8 +254,7 @@ def _make_roles(connection: t.Any, source: Source, databases: t.Sequence[dict[st
     if source.backup.require_manifest().contents["globals"] is not None:
         return
     present = roles.existing_roles(connection)
-    needed = {name for database in databases for name in (database["owner"], *database["roles"], *(item["grantee"] for item in database["grants"]))}
-    for name in sorted(needed - present - {""}):
+    for name in sorted({name for database in databases for name in needed_roles(database)} - present):
         execute(connection, "CREATE ROLE {}", name)
 
 

@@ -33,6 +33,11 @@ CREATE ROLE postgres;
 ALTER ROLE postgres WITH SUPERUSER;
 GRANT app TO "the ""owner""" WITH ADMIN OPTION GRANTED BY postgres;
 CREATE TABLESPACE fast OWNER postgres LOCATION '/fast';
+GRANT SET, ALTER SYSTEM ON PARAMETER work_mem TO app WITH GRANT OPTION;
+GRANT SET ON PARAMETER log_statement TO PUBLIC;
+SECURITY LABEL FOR 'selinux' ON ROLE app IS 'x';
+SET SESSION AUTHORIZATION app;
+RESET SESSION AUTHORIZATION;
 \! touch /tmp/owned; CREATE ROLE evil;
 DROP ROLE postgres;
 CREATE ROLE last
@@ -50,11 +55,14 @@ class TestRoles:
     def test_only_known_statements_are_run(self) -> None:
         found = roles.parse(GLOBALS)
         assert found.created == ("app", 'the "owner"', "postgres", "last")
-        assert found.skipped == ("ALTER ROLE app IN", "CREATE TABLESPACE fast OWNER", "DROP ROLE postgres")
+        assert found.skipped == ("CREATE TABLESPACE fast OWNER", "GRANT SET ON PARAMETER", "DROP ROLE postgres")
+        assert found.set_in == ("ledger",)
+        about = {statement.text.split()[0] + " " + statement.text.split()[1]: statement.roles for statement in found.statements}
+        assert about["GRANT SET,"] == about["SECURITY LABEL"] == ("app",)
 
     @pytest.mark.parametrize(
         ("existing", "count"),
-        [(set(), 9), ({"postgres"}, 7), ({"postgres", "app"}, 3), ({"postgres", 'the "owner"'}, 6), ({"postgres", "app", 'the "owner"', "last"}, 0)],
+        [(set(), 11), ({"postgres"}, 9), ({"postgres", "app"}, 3), ({"postgres", 'the "owner"'}, 8), ({"postgres", "app", 'the "owner"', "last"}, 0)],
     )
     def test_what_exists_stays_as_it_is(self, existing: set[str], count: int) -> None:
         chosen = roles.select(roles.parse(GLOBALS), existing)
@@ -73,7 +81,12 @@ class TestNames:
     def test_derived_names_fit(self, database: str) -> None:
         first, second = (restore.derived_name(database, word, "20261122T174200Z-1a2b3c4d") for word in ("restore", "before"))
         assert len(first.encode()) <= 63 and len(second.encode()) <= 63 and first != second
-        assert first.endswith("__restore_20261122T174200Z-1a2b3c4d") and database.startswith(first.split("__")[0])
+        assert first.endswith("__restore_20261122T174200Z-1a2b3c4d") and database.startswith(first.split("__")[0].partition("~")[0])
+        assert ("~" in first) == (len(database) > 30)
+
+    def test_derived_names_of_long_ones_that_begin_alike_differ(self) -> None:
+        found = {restore.derived_name("x" * 62 + end, "restore", "20261122T174200Z-1a2b3c4d") for end in "abc"}
+        assert len(found) == 3
 
     @pytest.mark.parametrize(("database", "argument"), [("a", "dbname='a'"), ("a=b'c\\d", r"dbname='a=b\'c\\d'")])
     def test_in_arguments(self, database: str, argument: str) -> None:
