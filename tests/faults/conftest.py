@@ -11,7 +11,8 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-pytest.register_assert_rewrite("servers")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+pytest.register_assert_rewrite("servers", "drill")
 
 from servers import (
     SENTINEL,
