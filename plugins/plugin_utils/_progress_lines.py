@@ -131,7 +131,7 @@ class _Shown:
         words = amount_text(record.done, record.unit)
         known = record.total is not None and record.done <= record.total and record.total > 0
         if known:
-            words += f" of {_of(record)} ({100 * record.done / t.cast(float, record.total):.0f} %)"
+            words = f"{words if record.unit == 'bytes' else f'{record.done:.0f}'} of {_of(record)} ({100 * record.done / t.cast(float, record.total):.0f} %)"
         if now - self.grown_at >= SILENT_SECONDS:
             return f"{record.phase}: {words}, nothing new for {seconds_text(now - self.grown_at)}"
         if rate > 0:
