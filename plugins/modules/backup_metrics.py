@@ -48,9 +48,14 @@ options:
     default: full
     choices: [full, differential, incremental]
   late_after:
-    description: How old the newest good backup may become, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
+    description:
+      - How old the newest good backup may become, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
+      - The default is 1.3 times O(max_age), which is 26 hours for a daily backup with a O(max_age) of 20 hours.
     type: str
-    default: 26h
+  max_age:
+    description: A younger backup is not taken again, as O(mainstay.ops.pg_backup#module:max_age).
+    type: str
+    default: 20h
   verify_late_after:
     description: How long ago a backup may have been restored for trial. Without it nobody expects that.
     type: str
@@ -139,6 +144,7 @@ def schedule_of(params: dict[str, object]) -> metrics.Schedule:
     """Return what the figures are about."""
     if not str(params["path"]).endswith(".prom"):
         raise InvalidInput(f"write the figures to {params['path']}", "the collector reads only files that end in .prom")
+    late = parse_duration(params["late_after"]) if params["late_after"] else int(parse_duration(params["max_age"]) * metrics.LATE_FACTOR)
     expected = parse_duration(params["verify_late_after"]) if params["verify_late_after"] else None
     return metrics.Schedule(
         schedule=params["schedule"],
@@ -146,7 +152,7 @@ def schedule_of(params: dict[str, object]) -> metrics.Schedule:
         kind=params["kind"],
         method="snapshot" if params["kind"] == "redis" else params["method"],
         backup_type=params["backup_type"] if params["method"] == "physical" else "",
-        late_after=parse_duration(params["late_after"]),
+        late_after=late,
         verify_late_after=expected,
     )
 
@@ -183,7 +189,8 @@ def main() -> None:
             "kind": {"type": "str", "required": True, "choices": ["postgres", "redis"]},
             "method": {"type": "str", "default": "logical", "choices": ["logical", "physical", "snapshot"]},
             "backup_type": {"type": "str", "default": "full", "choices": ["full", "differential", "incremental"]},
-            "late_after": {"type": "str", "default": "26h"},
+            "late_after": {"type": "str"},
+            "max_age": {"type": "str", "default": "20h"},
             "verify_late_after": {"type": "str"},
             "listing": {"type": "dict"},
             "run": {"type": "dict", "options": run},

@@ -25,6 +25,8 @@ TYPES = ("incremental", "differential", "full")
 _SHORT = {"incr": "incremental", "diff": "differential"}
 USUAL_OF = 7
 """So many good backups before the newest one say what is usual."""
+LATE_FACTOR = 1.3
+"""A backup that is older than this many times the time for which it is young enough is late."""
 PREFIX = "mainstay_backup_"
 HELP = {
     "newest_good_timestamp_seconds": "When the newest good backup was begun; 0 if there is none.",
