@@ -75,6 +75,10 @@ integration: setup-test ## modules against real servers on loopback
 	$(call step,integration tests)
 	pytest -q -p no:cacheprovider tests/integration
 
+test-faults: setup-test ## the long set of faults: kills, full disks, an S3 that misbehaves, damage (half an hour and more)
+	$(call step,faults)
+	pytest -q -s -p no:cacheprovider tests/faults
+
 molecule: setup-lab ## roles and the whole stack on lab hosts; s=NAME runs one scenario
 	$(call step,Molecule)
 	for scenario in $(or $(s),$(SCENARIOS)); do printf '\n== molecule: %s\n' "$$scenario"; molecule test -s "$$scenario"; done
@@ -102,4 +106,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup lab lab-down docs clean

@@ -12,6 +12,7 @@ import re
 import time
 import typing as t
 
+import psycopg2
 import pytest
 from drill import Subject, kill_drill, s3_store
 from servers import AgeKeys, HostileS3, PostgresServer, Runner, postgresql
@@ -70,7 +71,7 @@ def physical(run_module: Runner, server: PostgresServer, server_root: pathlib.Pa
     store = {"type": "local", "path": str(server_root / "repository")}
     text = render(Settings("books", (store,), encrypted=False, data_dir=str(server.data_dir), socket_path=str(server.socket_dir), port=server.port, user="postgres"))
     archive_with_pgbackrest(server, server.socket_dir, text, "books")
-    wanted = {"method": "physical", "name": "books", "store": store, "encryption": {"type": "none"}, "work_dir": str(server_root)}
+    wanted = {"method": "physical", "name": "books", "store": store, "encryption": {"type": "none"}}
     return Subject(run_module, "pg_backup", {**server.login, **wanted})
 
 
@@ -97,8 +98,13 @@ def test_a_server_that_is_killed(subject: Subject, server: PostgresServer, hosti
         hostile.requests.clear()
         assert result["failed"] and re.search(cause, result["msg"]), result
         assert hostile.keys("backups") == [] and hostile.uploads == {}
-        with contextlib.suppress(Exception):
-            server.control("-m", "immediate", "stop")
-        server.control("start")
+        if victim == "postmaster":
+            server.control("start")
+        while True:
+            with contextlib.suppress(psycopg2.OperationalError):
+                server.query("SELECT 1")
+                break
+            assert time.monotonic() < deadline + 60, "the server does not come back"
+            time.sleep(0.2)
     hostile.behave()
     assert not subject.take()["failed"] and len(subject.good()) == 1

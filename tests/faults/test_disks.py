@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Full disks: under the store, under what is temporary, and under the write-ahead log of the server that is restored into. They need root, for small mounts."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import typing as t
+
+import psycopg2
+import pytest
+from drill import Options, Subject
+from servers import AgeKeys, PostgresServer, Runner, postgresql
+from subjects import ROWS, fill, redis_server
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+@pytest.fixture
+def disk(server_root: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """A folder on a file system of 8 MiB that every user may write to."""
+    folder = server_root / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=1777", "none", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def books(postgres_server: PostgresServer) -> t.Iterator[PostgresServer]:
+    """The server with the database ``books``."""
+    fill(postgres_server)
+    yield postgres_server
+    postgres_server.drop("books")
+
+
+@pytest.fixture
+def opening(age_keys: AgeKeys) -> Options:
+    """Options that encrypt, and that open again."""
+    return {"encryption": {"recipients": [age_keys.operators.public], "identity": age_keys.operators.private}}
+
+
+@pytest.fixture
+def logical(run_module: Runner, books: PostgresServer, opening: Options, tmp_path: pathlib.Path) -> Subject:
+    """pg_backup into a folder with room."""
+    wanted = {"name": "books", "databases": ["books"], "store": {"type": "local", "path": str(tmp_path / "store")}, "compression": {"level": 1}}
+    return Subject(run_module, "pg_backup", {**books.login, **wanted, **opening})
+
+
+def grow(disk: pathlib.Path) -> None:
+    """Make room."""
+    subprocess.run(["mount", "-o", "remount,size=512m", str(disk)], check=True)
+
+
+def test_store(logical: Subject, disk: pathlib.Path) -> None:
+    """It says so, leaves nothing, and the next run after there is room succeeds."""
+    logical.options["store"] = {"type": "local", "path": str(disk / "store")}
+    result = logical.take()
+    assert result["failed"] and "No space left on device" in result["msg"] and "bytes are free" in result["msg"], result
+    assert [path for path in disk.rglob("*") if path.is_file()] == [] and logical.good() == []
+    grow(disk)
+    assert not logical.take()["failed"] and len(logical.good()) == 1
+
+
+def test_store_of_a_second_backup(logical: Subject, disk: pathlib.Path) -> None:
+    """The first one, which fitted, stays as it is."""
+    logical.options["store"] = {"type": "local", "path": str(disk / "store")}
+    subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+    first = logical.take()["backup"]["id"]
+    assert logical.take()["failed"] and logical.good() == [first]
+    assert not logical.verify(first, "restore")["failed"]
+
+
+@pytest.mark.parametrize("given", [{"state": "verified"}, {"state": "restored", "on_existing": "replace", "restore_jobs": 2}], ids=["trial", "staged dump"])
+def test_temporary(logical: Subject, books: PostgresServer, disk: pathlib.Path, given: Options) -> None:
+    """No fault of the backup, no harm to the database, and nothing left."""
+    taken = logical.take()["backup"]["id"]
+    result = logical.run(logical.module, {**logical.options, **given, "databases": [], "backup_id": taken, "work_dir": str(disk), "max_age": "0"})
+    assert result["failed"] and ("o space left" in result["msg"] or "bytes are free" in result["msg"]), result
+    assert list(disk.iterdir()) == [] and logical.info()["backups"][0]["good"] is True, "a full disk is no fault of the backup"
+    assert books.query("SELECT count(*) FROM pages", "books") == [(ROWS,)]
+    assert logical.good() == [taken]
+
+
+def test_temporary_of_redis(run_module: Runner, opening: Options, disk: pathlib.Path, server_root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with redis_server(server_root / "redis-disk") as server:
+        options = {**server.login, **opening, "name": "cache", "store": {"type": "local", "path": str(tmp_path / "store")}}
+        subject = Subject(run_module, "redis_snapshot", options)
+        taken = subject.take()["backup"]["id"]
+        result = subject.verify(taken, "restore", work_dir=str(disk))
+        assert result["failed"] and "bytes are free" in result["msg"], result
+        assert list(disk.iterdir()) == [] and subject.good() == [taken]
+
+
+def test_write_ahead_log(logical: Subject, disk: pathlib.Path, server_root: pathlib.Path) -> None:
+    """A restore fills the disk of the target's log, and the server goes down with it: said so, and the old database is there when it is up again."""
+    taken = logical.take()["backup"]["id"]
+    subprocess.run(["mount", "-o", "remount,size=12m", str(disk)], check=True)
+    log = disk / "pg_wal"
+    with postgresql(server_root / "wal", f"--waldir={log}", "--wal-segsize=1", max_wal_size="4MB", min_wal_size="2MB", wal_keep_size="1GB") as target:
+        target.query("CREATE DATABASE books")
+        target.query("CREATE TABLE pages AS SELECT 7 AS n", "books")
+        given = {**logical.options, **target.login, "databases": [], "state": "restored", "backup_id": taken, "on_existing": "replace", "include_globals": False}
+        result = logical.run(logical.module, given)
+        assert result["failed"] and result["msg"].startswith("could not "), result
+        grow(disk)
+        try:
+            target.query("SELECT 1")
+        except psycopg2.OperationalError:
+            target.control("start")
+        assert target.query("SELECT n FROM pages", "books") == [(7,)], "the old database"
+        result = logical.run(logical.module, given)
+        assert not result["failed"] and target.query("SELECT count(*) FROM pages", "books") == [(ROWS,)], result
+        assert target.databases() == {"books"}, "what the first try left"
+    shutil.rmtree(log, ignore_errors=True)
+    assert logical.good() == [taken]
