@@ -211,6 +211,96 @@ def test_s3_keeps_nothing_of_a_cut_dump(run_module: Runner, options: dict[str, t
     assert s3_server.keys(bucket) == [] and "Uploads" not in s3_server.client().list_multipart_uploads(Bucket=bucket)
 
 
+@pytest.fixture
+def shelf(books: PostgresServer) -> t.Iterator[tuple[str, ...]]:
+    """Two more databases beside ``books``, as large."""
+    names = ("books 2", "books 3")
+    for name in names:
+        books.query(f'CREATE DATABASE "{name}" TEMPLATE books')
+    yield ("books", *names)
+    books.drop(*names)
+
+
+def many_in_the_middle(run_module: Runner, options: dict[str, t.Any], slow: dict[str, str]) -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a backup of three databases at once; return it and the ids of its dumps once all of them stand still."""
+    process = run_module.start("pg_backup", options, **slow)
+
+    def dumps() -> list[int]:
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                name, _unused, rest = (entry / "stat").read_text().rpartition(")")
+                if int(rest.split()[1]) == process.pid and name.endswith("(pg_dump"):
+                    found.append(int(entry.name))
+        return found
+
+    wait_for(lambda: len(dumps()) == 3, "the start of all dumps")
+    time.sleep(0.5)
+    return process, dumps()
+
+
+@pytest.mark.parametrize("how", ["one dump is killed", "the server ends one session", "the module is stopped"])
+def test_many_databases_cut_short(
+    run_module: Runner, books: PostgresServer, shelf: tuple[str, ...], options: dict[str, t.Any], slow: dict[str, str], how: str
+) -> None:
+    """The first that fails stops the others at once, though they stand still, and is the one that is named; no program, no session, no file is left."""
+    process, dumps = many_in_the_middle(run_module, {**options, "databases": list(shelf), "jobs": 3}, slow)
+    if how == "one dump is killed":
+        session = "SELECT pid FROM pg_stat_activity WHERE datname = 'books 2' AND query LIKE 'COPY%'"
+        wait_for(lambda: books.query(session), "the dump of books 2")
+        owner = [pid for pid in dumps if b"books 2" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(owner[0], signal.SIGKILL)
+        pathlib.Path(slow["SLOW_FLAG"]).unlink()
+        cause = "could not dump the database books 2: could not write postgres/books/"
+    elif how == "the server ends one session":
+        books.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'books 3' AND query LIKE 'COPY%'")
+        time.sleep(0.2)
+        pathlib.Path(slow["SLOW_FLAG"]).unlink()
+        cause = "could not dump the database books 3: could not write postgres/books/"
+    else:
+        process.terminate()
+        cause = "the module received SIGTERM"
+    result = run_module.finish(process, timeout=30)
+    assert result["failed"] and cause in result["msg"], result
+    assert left_in(options["store"]) == []
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in dumps)
+    wait_for(lambda: not books.query("SELECT FROM pg_stat_activity WHERE datname LIKE 'books%'"), "the end of the sessions")
+    info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
+    assert info["backups"] == [] and info["incomplete"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_no_room_to_restore(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys, small_disk: pathlib.Path) -> None:
+    """Found before anything is begun, by a check run of the restore too; the backup is not blamed."""
+    assert run_module("pg_backup", options)["changed"]
+    small = {**options, "databases": [], "encryption": {"identity": age_keys.operators.private}, "work_dir": str(small_disk)}
+    refused = run_module("pg_backup", {**small, "state": "verified"})
+    assert refused["failed"] and f"could not use the folder {small_disk} for a restore: about " in refused["msg"], refused
+    assert "bytes are needed" in refused["msg"] and "make room or name another one in work_dir" in refused["msg"] and "verification" not in refused
+    staged = {**small, "state": "restored", "target_database": "books copy", "restore_jobs": 2}
+    refused = run_module("pg_backup", staged, check=True)
+    assert refused["failed"] and f"could not use the folder {small_disk} for an opened dump: about " in refused["msg"], refused
+    result = run_module("pg_backup", {**staged, "restore_jobs": 1})
+    assert not result["failed"] and result["restored"][0]["rows_checked"] == 8000, result
+    books.drop("books copy")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_staged_dump_is_private_and_goes_away(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys, tmp_path: pathlib.Path) -> None:
+    """While several processes restore, the dump is readable by its owner only; after a stop in the middle neither it nor the new database is left."""
+    assert run_module("pg_backup", options)["changed"]
+    (tmp_path / "work").mkdir()
+    base = {**options, "databases": [], "encryption": {"identity": age_keys.operators.private}, "work_dir": str(tmp_path / "work")}
+    before = books.databases()
+    process = run_module.start("pg_backup", {**base, "state": "restored", "target_database": "books copy", "restore_jobs": 2})
+    staged = wait_for(lambda: list((tmp_path / "work").glob("mainstay-restore-*/dump")), "the staged dump")
+    assert staged[0].parent.stat().st_mode & 0o777 == 0o700 and staged[0].stat().st_mode & 0o777 == 0o600
+    process.terminate()
+    result = run_module.finish(process)
+    assert result["failed"] and "the module received SIGTERM" in result["msg"], result
+    assert list((tmp_path / "work").iterdir()) == [] and books.databases() == before
+
+
 def test_a_client_older_than_the_server(run_module: Runner, options: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
     """Refused before anything is dumped."""
     program = tmp_path / "pg_dump"
@@ -368,7 +458,8 @@ def test_no_secret_shows(
 ) -> None:
     """Through ansible-playbook at -vvv: not on any command line, in no environment, in no output, in no file that stays."""
     words = [books.password, s3_server.secret_key, age_keys.operators.private]
-    base = {**options, "store": s3_server.store(s3_server.new_bucket()), "include_globals": True}
+    base = {**options, "store": s3_server.store(s3_server.new_bucket()), "include_globals": True, "jobs": 2, "restore_jobs": 2}
+    base["databases"] = ["books", "postgres"]
     base["encryption"] = {"recipients": [age_keys.operators.public], "identity": age_keys.operators.private}
     programs = tmp_path / "postgresql"
     programs.mkdir()
@@ -404,7 +495,7 @@ def test_no_secret_shows(
     text = output.read_text()
     assert "failed=1" in text and "ok=3" in text and 'database "nowhere" does not exist' in text, text[-3000:]
     assert shown == set()
-    assert {"--globals-only", "-Fc", "-r", "-d", "pg_restore", "initdb", "pg_amcheck"} <= seen, seen
+    assert {"--globals-only", "-Fc", "-r", "-d", "-j", "pg_restore", "initdb", "pg_amcheck"} <= seen, seen
     assert [word for word in words if word in text] == []
     remains = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
     assert [str(path) for path in remains for word in words if word.encode() in path.read_bytes()] == []

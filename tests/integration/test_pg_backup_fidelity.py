@@ -13,10 +13,9 @@ import shutil
 import subprocess
 import typing as t
 
-import psycopg2
 import pytest
 
-from conftest import postgresql
+from conftest import as_server_user, free_port, postgresql
 
 if t.TYPE_CHECKING:
     from conftest import AgeKeys, PostgresServer, Runner
@@ -48,7 +47,6 @@ DATABASE = """
 """
 
 WHOLE = """
-    SET default_transaction_read_only = off;
     CREATE EXTENSION hstore SCHEMA public; CREATE EXTENSION pg_trgm; CREATE EXTENSION pg_stat_statements; CREATE EXTENSION postgres_fdw;
     CREATE EXTENSION citext;
     COMMENT ON EXTENSION hstore IS 'our own words';
@@ -135,6 +133,12 @@ def sql_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def write(server: PostgresServer, statements: str, database: str) -> None:
+    """Run statements in a database that is read-only by its own settings."""
+    with server.connect(database, options="-c default_transaction_read_only=off -c search_path=public") as connection, connection.cursor() as cursor:
+        cursor.execute(statements)
+
+
 def build(server: PostgresServer) -> None:
     """Fill a cluster."""
     server.query(ROLES)
@@ -142,8 +146,7 @@ def build(server: PostgresServer) -> None:
     for name in NAMES:
         server.query(f"CREATE DATABASE {sql_name(name)} {options.get(name, '')}")
     server.query(DATABASE)
-    with server.connect("whole", options="-c default_transaction_read_only=off -c search_path=public") as connection, connection.cursor() as cursor:
-        cursor.execute(WHOLE)
+    write(server, WHOLE, "whole")
     server.query("CREATE TABLE words AS SELECT 'Äpfel ' || n AS word FROM generate_series(1, 50) n; CREATE INDEX ON words (word)", "icu")
     server.query(f"DO $$BEGIN FOR n IN 1..{TABLES} LOOP EXECUTE format('CREATE TABLE t%s AS SELECT %s AS n', n, n); END LOOP; END$$", "many")
     server.query('DROP SCHEMA public; CREATE SCHEMA own; CREATE TABLE own."t t" AS SELECT 1 AS one', ODD)
@@ -258,3 +261,68 @@ def test_it_is_proven_in_a_throwaway_server(run_module: Runner, taken: dict[str,
     assert not again["changed"] and again["verification"]["details"]["rto_met"] is False and again["verification"]["details"]["rpo_met"] is None
     planned = run_module("pg_backup", {**base, "state": "restored", "on_existing": "rename"}, check=True)
     assert planned["expected_seconds"] == pytest.approx(details["rto_seconds"], rel=0.1), planned
+
+
+def test_a_login_that_may_only_read(run_module: Runner, source: PostgresServer, options: dict[str, t.Any]) -> None:
+    """No superuser: what it can read is backed up, what is missing is said, and what it must not read fails with the server's reason."""
+    source.query("CREATE ROLE saver LOGIN PASSWORD 'saver-secret' IN ROLE pg_read_all_data; GRANT CONNECT ON DATABASE whole TO saver")
+    base = {**options, "name": "saver", "login_user": "saver", "login_password": "saver-secret", "jobs": 1}
+    try:
+        result = run_module("pg_backup", {**base, "databases": ["icu", ODD]})
+        assert not result["failed"], result
+        assert result["backup"]["warnings"] == [] and result["backup"]["contents"]["globals"]["passwords"], "pg_read_all_data reads the roles' passwords too"
+        assert result["backup"]["source"]["preload_libraries"] is None
+        proven = run_module("pg_backup", {**base, "state": "verified"})
+        assert not proven["failed"] and proven["backup"]["verified"], proven
+        refused = run_module("pg_backup", {**base, "databases": ["whole"], "max_age": 0})
+        assert refused["failed"] and "could not dump the database whole: " in refused["msg"], refused
+        assert "query would be affected by row-level security policy" in refused["msg"]
+        source.query("ALTER ROLE saver BYPASSRLS")
+        refused = run_module("pg_backup", {**base, "databases": ["whole"], "max_age": 0})
+        assert refused["failed"] and "permission denied for large object 4711" in refused["msg"], refused
+        for oid in (4711, 4712):
+            write(source, f"GRANT SELECT ON LARGE OBJECT {oid} TO saver", "whole")
+        result = run_module("pg_backup", {**base, "databases": ["whole"], "max_age": 0, "include_globals": False})
+        said = ["1 subscriptions are left out, since only a superuser may dump them", "1 user mappings are without their options, which only a superuser may read"]
+        assert result.get("backup") and result["backup"]["warnings"] == [f"whole: {text}" for text in said], result
+        assert set(said) <= {text.removeprefix("whole: ") for text in warned(result)}
+    finally:
+        for database in ("whole", "postgres"):
+            write(source, "DROP OWNED BY saver", database)
+        source.query("DROP ROLE saver")
+
+
+def test_a_standby_is_a_source(run_module: Runner, source: PostgresServer, options: dict[str, t.Any], server_root: pathlib.Path) -> None:
+    """A hot standby gives the same dump, but for unlogged tables; it is no place for a restore."""
+    folder = server_root / "standby"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    standby = type(source)(source.bin_dir, folder / "data", folder, free_port())
+    space = f"--tablespace-mapping={source.socket_dir}/fast={folder}/fast"
+    argv = [f"{source.bin_dir}/pg_basebackup", "-h", str(source.socket_dir), "-p", str(source.port), "-U", "postgres", "-D", str(standby.data_dir), "-R", "-c", "fast", space]
+    subprocess.run(as_server_user(argv), check=True, cwd="/", env={**os.environ, "PGPASSWORD": source.password})
+    with (standby.data_dir / "postgresql.auto.conf").open("a") as file:
+        file.write(f"port = {standby.port}\nunix_socket_directories = '{folder}'\n")
+    standby.control("start")
+    base = {**options, **standby.login, "name": "standby", "databases": ["whole", "icu"], "jobs": 2}
+    try:
+        result = run_module("pg_backup", base)
+        assert not result["failed"] and result["backup"]["source"]["role"] == "standby", result
+        assert result["backup"]["warnings"] == ["whole: the unlogged tables public.cache are without rows, since a standby has none"]
+        refused = run_module("pg_backup", {**base, "state": "restored", "on_existing": "replace"})
+        assert refused["failed"] and "the server is a standby; restore on the primary" in refused["msg"]
+        proven = run_module("pg_backup", {**base, "databases": [], "state": "verified"})
+        assert not proven["failed"] and proven["backup"]["verified"], proven
+    finally:
+        standby.control("-m", "immediate", "stop")
+
+
+def test_a_library_that_is_not_installed(run_module: Runner, taken: dict[str, t.Any], options: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
+    """The throwaway server cannot load what an extension needs: the reason is clear, and the backup is not blamed."""
+    shutil.copytree(options["store"]["path"], tmp_path / "store")
+    manifest = tmp_path / "store" / "postgres" / "all" / taken["backup"]["id"] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"pg_stat_statements"', '"not_there"'))
+    result = run_module("pg_backup", {**options, "store": {"type": "local", "path": str(tmp_path / "store")}, "state": "verified"})
+    cause = "extensions of the backup need the library not_there, which is not installed; install the extension's package on this host"
+    assert result["failed"] and cause in result["msg"] and "verification" not in result, result

@@ -18,7 +18,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption i
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import (
     ClientEnvironment,
@@ -30,8 +30,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
     value,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.parallel import Group
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.spec import KIND
 
-KIND = "postgres"
 METHOD = "logical"
 SMALLEST_DUMP = 256
 """Bytes: the archive of an empty database has about 900, and pg_dumpall's comments alone are more."""
@@ -87,8 +87,6 @@ def plan(login: Login, desired: Desired) -> Plan:
         MainstayError: the server cannot be reached, or a program is missing or older than the server.
     """
     desired.encryption.filters()
-    if desired.jobs < 1:
-        raise InvalidInput("back up the databases", f"jobs is {desired.jobs}, it must be at least 1")
     with connect(login) as connection:
         server = facts.read_server(connection)
         present = facts.read_databases(connection)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
+KIND = "postgres"
+"""What these backups are called in a catalogue."""
+
 
 def pg_backup_argument_spec() -> dict[str, t.Any]:
     """Return the options of ``pg_backup`` beside those of the connection and of the catalogue."""

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The states of ``pg_backup``: each looks first, then acts unless it is a check run, and returns the same keys either way."""
+"""The states of ``pg_backup``: each looks first, then acts unless it is a check run, and returns the same keys either way.
+
+What one state alone needs is loaded by it: a run that finds nothing to do is over before the rest could be loaded.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, logical, restore
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, locked
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import Source
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import PostgresChecks, Query, find_server
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.spec import KIND
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
@@ -32,7 +33,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
         MainstayError: it could not be done.
     """
     started = time.monotonic()
-    catalogue = spec.open_catalogue(params, logical.KIND, ("logical",) if params["method"] == "logical" else ())
+    for name in ("jobs", "restore_jobs"):
+        if params[name] < 1:
+            raise InvalidInput("run pg_backup", f"{name} is {params[name]}, it must be at least 1")
+    catalogue = spec.open_catalogue(params, KIND, ("logical",) if params["method"] == "logical" else ())
     if params["method"] == "physical":
         from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical import states as physical
 
@@ -44,8 +48,28 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
 
 def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
     """A good backup that is not older than ``max_age``."""
-    login = Login.from_params(params)
     limit = spec.parse_duration(params["max_age"])
+    spec.compression_of(params)
+    spec.encryption_of(params).filters()
+    upkeep, view = maintain.Upkeep.of(params, catalogue), catalogue.look()
+    newest = view.newest_good()
+    outcome = Outcome(backup=newest, before=view.ids, after=view.ids)
+    if newest is None or not limit or not _is_enough(newest.require_manifest(), params["databases"], limit):
+        _take(params, catalogue, check_mode, outcome)
+    return maintain.complete(upkeep, outcome, check_mode)
+
+
+def _is_enough(manifest: Manifest, databases: t.Iterable[str], limit: int) -> bool:
+    """Whether a backup is not older than ``limit`` seconds and holds every database that is wanted by name."""
+    held = {database["name"] for database in manifest.contents["databases"]}
+    return (utc_now() - manifest.recoverable_to).total_seconds() <= limit and held >= set(databases)
+
+
+def _take(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool, outcome: Outcome) -> None:
+    """Take a new backup."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres import logical
+
+    login = Login.from_params(params)
     desired = logical.Desired(
         databases=tuple(params["databases"]),
         exclude_databases=tuple(params["exclude_databases"]),
@@ -56,30 +80,20 @@ def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bo
         bin_dir=params["pg_bin_dir"],
         jobs=params["jobs"],
     )
-    desired.encryption.filters()
-    upkeep, view = maintain.Upkeep.of(params, catalogue), catalogue.look()
-    newest = view.newest_good()
-    outcome = Outcome(backup=newest, before=view.ids, after=view.ids)
-    if newest is not None and limit and _is_enough(newest.require_manifest(), desired, limit):
-        return maintain.complete(upkeep, outcome, check_mode)
     planned = logical.plan(login, desired)
-    outcome.actions, outcome.after = list(planned.actions), [*view.ids, maintain.NEW]
+    outcome.actions, outcome.after = list(planned.actions), [*outcome.before, maintain.NEW]
     outcome.warnings = list(planned.warnings)
     if not check_mode:
         with locked(login, catalogue.name):
             outcome.backup = logical.take(login, desired, planned, catalogue, outcome.phases)
             outcome.warnings += list(outcome.backup.require_manifest().warnings)
-    return maintain.complete(upkeep, outcome, check_mode)
-
-
-def _is_enough(manifest: Manifest, desired: logical.Desired, limit: int) -> bool:
-    """Whether a backup is not older than ``limit`` seconds and holds every database that is wanted by name."""
-    held = {database["name"] for database in manifest.contents["databases"]}
-    return (utc_now() - manifest.recoverable_to).total_seconds() <= limit and held >= set(desired.databases)
 
 
 def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
     """A backup that was verified at the level, or a stronger one, not longer ago than ``max_age``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import PostgresChecks, Query, find_server
+
     level, limit, targets = params["verify_level"], spec.parse_duration(params["max_age"]), Targets.of(params)
     queries = tuple(Query(item["database"], item["query"], item["expect"]) for item in params["verify_queries"])
     if queries and level != "restore":
@@ -122,6 +136,9 @@ def _asked(details: t.Mapping[str, t.Any]) -> set[tuple[str, str, str]]:
 
 def _restored(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:
     """The databases of a backup, in place on the server."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres import restore
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import Source
+
     login = Login.from_params(params)
     desired = restore.Desired(
         databases=tuple(params["databases"]),
