@@ -16,6 +16,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import DamagedObject, hash_object, write_object
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import BLOCK, ObjectExists, read_small
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +88,11 @@ def copy(source: Catalogue, plan: CopyPlan) -> None:
         target.store.delete(target.key(backup.id, manifests.NAME))
     elif not plan.has_manifest:
         target.finish_removal(backup.id)
-    for record in plan.records:
-        if record.name in plan.wrong:
-            target.store.delete(target.key(backup.id, record.name))
-        _copy_object(source, target, backup, record)
+    with current().phase(plan.words, sum(record.bytes for record in plan.records), exact=True):
+        for record in plan.records:
+            if record.name in plan.wrong:
+                target.store.delete(target.key(backup.id, record.name))
+            _copy_object(source, target, backup, record)
     for name in plan.verifications:
         _copy_small(source, target, backup, name)
     target.check_listed(backup)

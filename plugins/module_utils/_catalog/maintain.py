@@ -18,6 +18,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 CLOCK_TOLERANCE = 300
 """Seconds that the clocks of host and store may differ when ages decide what is removed."""
@@ -218,10 +219,12 @@ def _stay_with(store: Catalogue, kept: t.Collection[str], pruning: _Pruning) -> 
 
 
 def _prune(pruning: _Pruning) -> None:
-    for backup_id in pruning.gone:
-        pruning.catalogue.remove(pruning.backups[backup_id])
-    for backup_id in pruning.half_removed:
-        pruning.catalogue.finish_removal(backup_id)
+    if pruning.gone or pruning.half_removed:
+        with current().phase(f"remove backups from {pruning.catalogue.store.describe()}"):
+            for backup_id in pruning.gone:
+                pruning.catalogue.remove(pruning.backups[backup_id])
+            for backup_id in pruning.half_removed:
+                pruning.catalogue.finish_removal(backup_id)
 
 
 def candidates_of(view: View, backups: t.Iterable[Backup]) -> list[Candidate]:

@@ -220,7 +220,13 @@ class TestPruned:
     def test_what_is_unknown_is_not_touched(self, place: Place) -> None:
         old, _new = take(place.catalogue, 9 * DAY), take(place.catalogue)
         base = place.folder / "thing/n"
-        strangers = [base / old.id / "note.txt", base / old.id / "verify/note.txt", base / "README", base / "20200101T000000Z-00000000/a.zst", place.folder / "x/y"]
+        strangers = [
+            base / old.id / "note.txt",
+            base / old.id / "verify/note.txt",
+            base / "README",
+            base / "20200101T000000Z-00000000/a.zst",
+            place.folder / "x/y",
+        ]
         for path in strangers:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("mine")

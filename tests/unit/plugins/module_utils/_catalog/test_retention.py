@@ -123,7 +123,11 @@ class TestRails:
             pytest.param(Policy(keep_yearly=1, min_good=1, grace_seconds=0), [backup("b", DAY), backup("a")], {"b"}, ("b", "the newest good one"), id="newest"),
             pytest.param(ONE, [backup("c", DAY), backup("b", verified=True), backup("a")], {"c", "b"}, ("b", "the newest verified one"), id="verified"),
             pytest.param(
-                ONE, [backup("c", DAY), backup("b", 2 * DAY, verified=True), backup("a", verified=True)], {"c", "b"}, ("a", "no rule keeps it"), id="older-verified"
+                ONE,
+                [backup("c", DAY), backup("b", 2 * DAY, verified=True), backup("a", verified=True)],
+                {"c", "b"},
+                ("a", "no rule keeps it"),
+                id="older-verified",
             ),
             pytest.param(Policy(keep_last=1, grace_seconds=0), series(4), {"b0", "b1"}, ("b1", "min_good 2 of 2"), id="min-good"),
             pytest.param(
@@ -141,9 +145,7 @@ class TestRails:
                 id="parents-stay-with-children",
             ),
             pytest.param(ONE, [backup("b", DAY), backup("a", good=False, in_progress=True)], {"a", "b"}, ("a", "it has no manifest"), id="in-progress"),
-            pytest.param(
-                ONE, [backup("b", DAY), backup("a", good=False, readable=False)], {"a", "b"}, ("a", "its manifest cannot be read"), id="unreadable"
-            ),
+            pytest.param(ONE, [backup("b", DAY), backup("a", good=False, readable=False)], {"a", "b"}, ("a", "its manifest cannot be read"), id="unreadable"),
             pytest.param(
                 ONE,
                 [backup("c", DAY), backup("b", 2 * DAY, parents=("a",)), backup("a", good=False, readable=False)],
