@@ -323,20 +323,21 @@ def _unarchived(holdings: Holdings, choice: Choice, data_dir: str) -> tuple[str,
     """Return the segments in a data directory's ``pg_wal`` that the archive does not hold."""
     archive = holdings.repository.archive(choice.entry.set)
     names = [name for name in _names(f"{data_dir}/pg_wal") if _SEGMENT.fullmatch(name) and name not in archive.segments]
-    return tuple(name for name in names if not is_spare(f"{data_dir}/pg_wal/{name}", int(name[:8], 16), archive.number(name) * archive.segment_size))
+    return tuple(name for name in names if not is_spare(f"{data_dir}/pg_wal/{name}", archive.number(name) * archive.segment_size))
 
 
-def is_spare(path: str, timeline: int, address: int) -> bool:
-    """Whether a segment is an old one that was renamed for later use: its first page is not of the place that its name says.
+def is_spare(path: str, address: int) -> bool:
+    """Whether a segment is an old one that was renamed for later use: its first page has another address than its name says.
 
-    The page begins with magic, flags (2 bytes each), timeline (4) and address (8), PostgreSQL's ``XLogPageHeaderData``.
+    The page begins with magic, flags (2 bytes each), timeline (4, the parent's in the first segment of a new one) and address (8): PostgreSQL's
+    ``XLogPageHeaderData``.
     """
     try:
         with open(path, "rb") as file:
             page = file.read(16)
     except OSError:
         return False
-    return int.from_bytes(page[4:8], sys.byteorder) != timeline or int.from_bytes(page[8:16], sys.byteorder) != address
+    return int.from_bytes(page[8:16], sys.byteorder) != address
 
 
 def describe(place: Place, choice: Choice) -> list[str]:

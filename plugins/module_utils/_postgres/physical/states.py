@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import re
 import typing as t
@@ -136,6 +137,9 @@ def _take_due(session: Session, outcome: Outcome, found: t.Sequence[Holdings], d
     params = session.params
     login = Login.from_params(params)
     labels = spec.labels_of(params)
+    for library in ("psycopg2.extras", "psycopg2.sql"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)  # now, since the cluster's owner may not be able to read it
     with contextlib.ExitStack() as stack:
         with account.acting_as(session.user):
             connection = stack.enter_context(connect(login))

@@ -28,7 +28,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.re
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query, as_text
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
-_BAD_FILE = re.compile(r"(invalid checksum|invalid size|missing|invalid result)[^']* '([^']+)'")
+_BAD_FILE = re.compile(r"(file missing|invalid checksum|invalid size|invalid verify|invalid result) '?([^'\s]+?)(?:'|:\s|$)", re.MULTILINE)
+_LOG_COUNT = re.compile(r"archiveId: (\S+), total WAL checked: (\d+), total valid WAL: (\d+)")
 _BAD_BACKUP = re.compile(r"backup: (\S+), status: (?!valid)([a-z-]+)")
 _ENVIRONMENT_CODES = frozenset((38, 39, 41, 42, 49, 55, 58, 62, 66, 95, 102, 103))
 """pgBackRest's errors that say nothing of the backup: files that cannot be opened or written here, hosts out of reach, a wrong passphrase."""
@@ -112,6 +113,11 @@ def bad_files(text: str) -> tuple[list[str], dict[str, str]]:
     return files, {match[1]: match[2] for match in _BAD_BACKUP.finditer(text) if match[2] != "valid"}
 
 
+def unnamed_segments(text: str, files: t.Sequence[str]) -> int:
+    """Return how many segments of the log were not valid without being named, so that none is passed over."""
+    return sum(max(0, int(match[2]) - int(match[3]) - sum(name.startswith(f"{match[1]}/") for name in set(files))) for match in _LOG_COUNT.finditer(text))
+
+
 def relevant(files: t.Iterable[str], entry: Entry) -> list[str]:
     """Return the files at fault that a restore of a backup reads: its own, those of what it is based on, and the log since its start."""
     found = []
@@ -130,7 +136,7 @@ def _checksums(trial: Trial) -> dict[str, t.Any]:
     with current().phase(f"verify {engine.stanza}"):
         doing = f"read every file of {engine.describe(number)}"
         try:
-            engine.run(doing, "verify", f"--repo={number}", "--output=text", "--verbose", line=lines.append)
+            engine.run(doing, "verify", f"--repo={number}", "--output=text", "--verbose", "--job-retry=1", line=lines.append)
         except EngineError as error:
             # Newer versions end with an error when something is at fault; the log says what.
             lines.append(error.cause)
@@ -140,6 +146,8 @@ def _checksums(trial: Trial) -> dict[str, t.Any]:
     files, backups = bad_files(text)
     own = sorted(set(relevant(files, trial.entry)))
     statuses = {label: backups[label] for label in (trial.entry.set.label, *trial.entry.set.references) if label in backups}
+    if not own and (unnamed := unnamed_segments(text, files)):
+        own = [f"{unnamed} segments of the log"]
     if own or statuses:
         cause = f"{', '.join(own[:20]) or 'no single file is named'}" + (f"; {', '.join(f'{label} is {said}' for label, said in statuses.items())}" if statuses else "")
         raise VerificationFailed(doing, cause, "use another backup")
