@@ -116,7 +116,7 @@ def plan(home: Home, runtime: Runtime, keep: int) -> Plan:
     Args:
         home: where the runtimes are.
         runtime: which one is wanted.
-        keep: how many others stay when a new one comes.
+        keep: how many others stay when a new one comes; one that is incomplete never does.
 
     Raises:
         InvalidInput: ``keep`` is negative.
@@ -125,7 +125,9 @@ def plan(home: Home, runtime: Runtime, keep: int) -> Plan:
         raise InvalidInput("keep old runtimes", f"keep is {keep}")
     install = not home.complete(runtime)
     switch = home.current() != PREFIX + runtime.id
-    return Plan(install, switch, tuple(home.others(runtime)[keep:]) if install or switch else ())
+    others = home.others(runtime) if install or switch else []
+    complete = [name for name in others if os.path.exists(os.path.join(home.root, name, STAMP))]
+    return Plan(install, switch, tuple(name for name in others if name not in complete[:keep]))
 
 
 def apply(home: Home, runtime: Runtime, planned: Plan, wheel: str, bundle: str, run: Runner) -> None:
@@ -168,7 +170,11 @@ def _install(home: Home, runtime: Runtime, wheel: str, bundle: str, run: Runner)
     target = os.path.join(path, "lib", f"python{runtime.python}", "site-packages", "ansible_collections", "mainstay", "ops")
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(target)
-    found = {**environment, "ANSIBLE_CONFIG": os.devnull, "ANSIBLE_HOME": os.path.join(path, ".ansible"), "LC_ALL": "C.UTF-8"}
+    # Settings of the host's own Ansible, if it has one, must not decide.
+    settings = os.path.join(path, "ansible.cfg")
+    with open(settings, "w", encoding="utf-8"):
+        pass
+    found = {**environment, "ANSIBLE_CONFIG": settings, "ANSIBLE_HOME": os.path.join(path, ".ansible"), "LC_ALL": "C.UTF-8"}
     _run(run, [os.path.join(path, "bin", "ansible-doc"), "--snippet", "mainstay.ops.pg_backup"], found, "find the collection", "")
     shutil.rmtree(os.path.join(path, ".ansible"), ignore_errors=True)
     with open(os.path.join(path, STAMP), "w", encoding="utf-8") as stream:
@@ -181,7 +187,8 @@ def _run(run: Runner, argv: list[str], environment: dict[str, str], doing: str, 
     """Run a program that must succeed."""
     status, out, err = run(argv, environment)
     if status != 0:
-        raise MainstayError(doing, f"{os.path.basename(argv[0])} ended with {status}: {(err or out).strip()[-1000:]}", next_step)
+        said = " ".join((err or out).split("\n")[-4:]).strip()[-500:]
+        raise MainstayError(doing, f"{os.path.basename(argv[0])} ended with {status}: {said}", next_step)
 
 
 def _check_hash(path: str, wanted: str) -> None:

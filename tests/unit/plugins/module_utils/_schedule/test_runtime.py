@@ -126,6 +126,8 @@ def test_a_failure_leaves_the_old_one_in_use(tmp_path: pathlib.Path, files: tupl
         install(home, new, files, programs=Programs(fail))
     assert home.current() == f"runtime-{wanted().id}"
     assert not home.complete(new)
+    if fail != "venv":
+        assert f"remove runtime-{new.id}" in runtime.plan(home, wanted(core="2.21.0"), 5).actions(wanted())
     assert install(home, new, files)[0].startswith("install")
 
 
