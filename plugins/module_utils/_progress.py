@@ -37,17 +37,23 @@ CLOCK = time.monotonic
 
 
 class Phase:
-    """A part of the work that somebody waiting wants to know about; ends with its ``with`` block, or when the same thread begins the next one."""
+    """A part of the work that somebody waiting wants to know about.
+
+    It ends with its ``with`` block, or when the same thread begins the next one. One without ``with`` does not run beside others for ever: the main thread's ends
+    when any thread begins one, and that of another thread when the main thread goes on to its next.
+    """
 
     def __init__(self, reporter: Reporter, number: int, name: str, total: int | None, unit: str, exact: bool) -> None:
         """Begin the phase; made by :meth:`Reporter.phase` only."""
         self._reporter = reporter
         self.number, self.name, self.total, self.unit, self.exact = number, name[:NAME_CHARACTERS], total, unit, exact
         self.done = 0
-        self.shown = self.ended = False
+        self.shown = self.ended = self.changed = self.entered = False
+        self.of_main = threading.current_thread() is threading.main_thread()
         self.started = CLOCK()
 
     def __enter__(self) -> Phase:
+        self.entered = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
@@ -80,8 +86,9 @@ class Reporter:
         self._numbers = itertools.count(1)
         self._of_thread = threading.local()
         self._newest: Phase | None = None
+        self._open: list[Phase] = []
         self._allowance, self._allowed_at = float(BURST_LINES), CLOCK()
-        self._next_count = 0.0
+        self._ticker: threading.Thread | None = None
 
     @property
     def wanted(self) -> bool:
@@ -104,7 +111,11 @@ class Reporter:
             before: Phase | None = getattr(self._of_thread, "phase", None)
             if before is not None:
                 before.end()
+            is_main = threading.current_thread() is threading.main_thread()
+            for other in [other for other in self._open if not other.entered and other.of_main is not is_main]:
+                other.end()
             self._of_thread.phase = self._newest = phase = Phase(self, next(self._numbers), name, total, unit, exact)
+            self._open.append(phase)
             if self._may_write():
                 phase.shown = True
                 self._write(phase, "begun")
@@ -130,11 +141,31 @@ class Reporter:
             return
         with self._lock:
             phase.done += amount
-            now = CLOCK()
-            if now >= self._next_count and not phase.ended and self._may_write():
-                self._next_count = now + 1.0 / LINES_PER_SECOND
-                phase.shown = True
+            phase.changed = True
+
+    def tick(self) -> None:
+        """Write how far the phases are that have moved, as many as the allowance lets; the longest unwritten first."""
+        with self._lock:
+            for phase in [phase for phase in self._open if phase.changed]:
+                if not self._may_write():
+                    break
+                phase.shown, phase.changed = True, False
                 self._write(phase, "running")
+                self._open.remove(phase)
+                self._open.append(phase)
+
+    def start(self) -> Reporter:
+        """Tick from now on, as long as the process lives; what was counted shows even if nothing more is counted after it."""
+
+        def tick_on() -> None:
+            while self.wanted:
+                time.sleep(1.0 / LINES_PER_SECOND)
+                self.tick()
+
+        if self.wanted and self._ticker is None:
+            self._ticker = threading.Thread(target=tick_on, name="progress", daemon=True)
+            self._ticker.start()
+        return self
 
     def end(self, phase: Phase, state: str) -> None:
         """End a phase: what was shown as begun is always shown as ended."""
@@ -142,6 +173,7 @@ class Reporter:
             if phase.ended:
                 return
             phase.ended = True
+            self._open.remove(phase)
             if getattr(self._of_thread, "phase", None) is phase:
                 self._of_thread.phase = None
             if self._newest is phase:
@@ -196,6 +228,6 @@ def current() -> Reporter:
     if not path:
         return Reporter()
     try:
-        return Reporter(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC))
+        return Reporter(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)).start()
     except OSError:
         return Reporter()

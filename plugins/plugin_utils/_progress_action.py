@@ -49,6 +49,8 @@ GRACE_SECONDS = 20.0
 IS_TERMINAL = os.isatty(1)
 """Whether a person watches; found out when ansible-core loads the plugin, since its worker processes have no terminal."""
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 display = Display()
 
 
@@ -228,12 +230,14 @@ def _signals_raise() -> t.Iterator[None]:
     """Turn the signals that end this process into :class:`Interrupted`; on the way out, hand that to whoever handled them before."""
 
     def interrupt(number: int, frame: types.FrameType | None) -> None:
+        for each in ENDING:  # ansible-core sends SIGTERM right after the user's SIGINT; the host has to be told in spite of it
+            signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
         yield
     except Interrupted as error:
@@ -252,7 +256,7 @@ def _signals_wait() -> t.Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         yield
     finally:

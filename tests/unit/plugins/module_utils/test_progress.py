@@ -29,6 +29,11 @@ class Report:
         monkeypatch.setattr(_progress, "CLOCK", lambda: self.now)
         self.reporter = Reporter(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
 
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock, and let the reporter tick as its thread would."""
+        self.now += seconds
+        self.reporter.tick()
+
     def lines(self) -> list[dict[str, t.Any]]:
         """Return the records that were written."""
         return [json.loads(line) for line in self.path.read_text().splitlines()]
@@ -48,17 +53,17 @@ def test_a_phase_from_begin_to_end(report: Report) -> None:
     """Begin and end are written at once, and say what they are about."""
     with report.reporter.phase("dump ledger", 100, exact=True) as phase:
         phase.advance(10)
-        report.now += 0.6
+        report.pass_time(0.6)
+        report.pass_time(0.6)
         report.reporter.advance(30)
-        report.reporter.advance(1)
-        report.now += 1
+        report.pass_time(0.4)
         phase.reach(90)
-    assert report.states() == [("dump ledger", state, done) for state, done in (("begun", 0), ("running", 10), ("running", 40), ("running", 90), ("ended", 90))]
+    assert report.states() == [("dump ledger", state, done) for state, done in (("begun", 0), ("running", 10), ("running", 40), ("ended", 90))]
     assert report.lines()[-1] == {
         **{"number": 1, "phase": "dump ledger", "state": "ended", "done": 90, "total": 100},
         **{"unit": "bytes", "exact": True, "seconds": 1.6},
     }
-    assert [record.state for record in parse(report.path.read_text())] == ["begun", "running", "running", "running", "ended"]
+    assert [record.state for record in parse(report.path.read_text())] == ["begun", "running", "running", "ended"]
 
 
 def test_the_next_phase_ends_the_one_before(report: Report) -> None:
@@ -80,10 +85,53 @@ def test_two_lines_a_second(report: Report) -> None:
     """A hundred seconds of a thousand steps each are two hundred lines."""
     with report.reporter.phase("dump"):
         for _step in range(100_000):
-            report.now += 0.001
             report.reporter.advance(1)
+            report.pass_time(0.001)
     assert 190 <= len(report.lines()) <= 225
     assert report.states()[-1] == ("dump", "ended", 100_000)
+
+
+def test_phases_side_by_side_share_the_lines(report: Report) -> None:
+    """None of ten is forgotten over the others."""
+    phases: list[_progress.Phase] = []
+    for number in range(10):
+        in_thread(lambda: phases.append(report.reporter.phase(f"dump {number}")))
+    for _step in range(400):
+        for phase in phases:
+            phase.advance(1)
+        report.pass_time(0.1)
+    written = [phase for phase, state, _done in report.states() if state == "running"]
+    assert len(written) <= 100 and min(written.count(phase.name) for phase in phases) >= 5
+
+
+def test_what_was_counted_last_is_shown(tmp_path: pathlib.Path) -> None:
+    """A source that gave all at once, into a program that takes minutes: the thread that ticks writes what nobody counts after."""
+    path = tmp_path / "progress"
+    path.touch()
+    run_current("import time\nwith current().phase('x'):\n    current().advance(3)\n    time.sleep(1.5)", **{FILE_VARIABLE: str(path)})
+    assert [(record.state, record.done) for record in parse(path.read_text())] == [("begun", 0), ("running", 3), ("ended", 3)]
+
+
+def in_thread(call: t.Callable[[], object]) -> None:
+    """Call something in a thread of its own, to its end."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+def test_phases_without_an_end_do_not_stay(report: Report) -> None:
+    """The main thread hands the work to others and goes on when they are done; what runs side by side goes on doing so."""
+    report.reporter.phase("plan")
+    in_thread(lambda: report.reporter.phase("dump one"))
+    in_thread(lambda: report.reporter.phase("dump two"))
+    report.reporter.phase("publish")
+    assert [line[:2] for line in report.states()] == [
+        *[("plan", "begun"), ("plan", "ended"), ("dump one", "begun"), ("dump two", "begun")],
+        *[("dump one", "ended"), ("dump two", "ended"), ("publish", "begun")],
+    ]
+    with report.reporter.phase("copy"):
+        in_thread(lambda: report.reporter.phase("read"))
+        assert report.states()[-1][:2] == ("read", "begun")
 
 
 def test_a_storm_of_phases(report: Report) -> None:
@@ -102,8 +150,8 @@ def test_the_file_stays_small(report: Report) -> None:
     """A week of work does not fill a disk, and the last record is there."""
     with report.reporter.phase("dump " + "x" * 500):
         for _step in range(7000):
-            report.now += 60
             report.reporter.advance(1)
+            report.pass_time(60)
             assert report.path.stat().st_size < MAXIMUM_BYTES + 1000
     assert report.states()[-1][1:] == ("ended", 7000)
     assert len(report.lines()[-1]["phase"]) == _progress.NAME_CHARACTERS
@@ -150,8 +198,8 @@ def test_a_full_disk_stops_the_report_only(report: Report, monkeypatch: pytest.M
     """The work goes on."""
     with report.reporter.phase("dump"):
         monkeypatch.setattr(_progress.os, "write", lambda *unused: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        report.now += 1
         report.reporter.advance(1)
+        report.pass_time(1)
         report.reporter.advance(1)
     assert not report.reporter.wanted
 
