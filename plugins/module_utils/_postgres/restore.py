@@ -178,6 +178,7 @@ def restore(login: Login, source: Source, planned: Plan, phases: dict[str, float
         for step in planned.steps:
             started = time.monotonic()
             undo.callback(_drop_quietly, login, step.temporary)
+            _drop_quietly(login, step.temporary)  # what a restore of this backup left when its server went down; we hold the lock
             create_database(connection, planned.server, step.database, step.temporary)
             warnings += fill_database(means, source, step.database, step.temporary, phases)
             apply_properties(connection, step.database, step.temporary)
