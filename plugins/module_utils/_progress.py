@@ -39,7 +39,7 @@ CLOCK = time.monotonic
 class Phase:
     """A part of the work that somebody waiting wants to know about.
 
-    It ends with its ``with`` block, or when the same thread begins the next one. One without ``with`` does not run beside others for ever: the main thread's ends
+    It ends with its ``with`` block, or when the same thread begins the next one. One without ``with`` does not stay beside others: the main thread's ends
     when any thread begins one, and that of another thread when the main thread goes on to its next.
     """
 

@@ -205,6 +205,7 @@ options:
     default: /var/tmp
 extends_documentation_fragment:
   - mainstay.ops.attributes
+  - mainstay.ops.attributes.progress
   - mainstay.ops.postgres
   - mainstay.ops.catalog
   - mainstay.ops.catalog.backup

@@ -83,6 +83,7 @@ seealso:
   - module: mainstay.ops.redis_snapshot_info
 extends_documentation_fragment:
   - mainstay.ops.attributes
+  - mainstay.ops.attributes.progress
   - mainstay.ops.catalog
   - mainstay.ops.catalog.backup
   - mainstay.ops.redis
