@@ -50,6 +50,10 @@ def tree(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+class Halt(Exception):
+    """The process was killed."""
+
+
 class Place:
     """A catalogue with two copies, and the options that name them."""
 
@@ -126,6 +130,23 @@ class TestCopied:
         backup, params = take(place.catalogue), place.params([place.first])
         maintain.copied(params, place.catalogue, False)
         (place.first / "thing/n" / backup.id / "a.zst").write_bytes(b"short")
+        place.both(maintain.copied, params)
+        assert tree(place.first) == tree(place.folder)
+
+    def test_a_copy_that_is_being_repaired_is_no_backup(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        backup, params = take(place.catalogue), place.params([place.first])
+        maintain.copied(params, place.catalogue, False)
+        (place.first / "thing/n" / backup.id / "a.zst").write_bytes(b"short")
+
+        def stop(store: LocalStore, key: str, *_unused: t.Any) -> None:
+            raise Halt
+
+        monkeypatch.setattr(LocalStore, "write_stream", stop)
+        with pytest.raises(Halt):
+            maintain.copied(params, place.catalogue, False)
+        monkeypatch.undo()
+        copy = Catalogue(LocalStore(str(place.first)), "thing", "n")
+        assert copy.ids() == [] and copy.incomplete() == [backup.id]
         place.both(maintain.copied, params)
         assert tree(place.first) == tree(place.folder)
 
@@ -289,10 +310,6 @@ class TestPruned:
         take(place.catalogue, 900 * DAY), take(place.catalogue)
         done = place.both(maintain.pruned, place.params(min_good=1))
         assert done.kept[0]["reasons"] == ["no keep rule is given"] and "no rule" in done.warnings[0]
-
-
-class Halt(Exception):
-    """The process was killed."""
 
 
 class TestRemovalThatIsCutOff:
