@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import time
 import typing as t
 
 import psycopg2
@@ -76,14 +79,33 @@ def test_store_of_a_second_backup(logical: Subject, disk: pathlib.Path) -> None:
     assert not logical.verify(first, "restore")["failed"]
 
 
+def fill_up(disk: pathlib.Path) -> None:
+    """Take all the room that is left."""
+    with contextlib.suppress(OSError), (disk / ".ballast").open("wb", buffering=0) as file:
+        while file.write(b"\0" * (1 << 20)):
+            pass
+
+
 @pytest.mark.parametrize("given", [{"state": "verified"}, {"state": "restored", "on_existing": "replace", "restore_jobs": 2}], ids=["trial", "staged dump"])
-def test_temporary(logical: Subject, books: PostgresServer, disk: pathlib.Path, given: Options) -> None:
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_temporary(logical: Subject, books: PostgresServer, disk: pathlib.Path, given: Options, when: str) -> None:
     """No fault of the backup, no harm to the database, and nothing left."""
     taken = logical.take()["backup"]["id"]
-    result = logical.run(logical.module, {**logical.options, **given, "databases": [], "backup_id": taken, "work_dir": str(disk), "max_age": "0"})
-    assert result["failed"] and ("o space left" in result["msg"] or "bytes are free" in result["msg"]), result
+    options = {**logical.options, **given, "databases": [], "backup_id": taken, "work_dir": str(disk), "max_age": "0"}
+    if when == "amid":
+        subprocess.run(["mount", "-o", "remount,size=48m", str(disk)], check=True)
+    process = logical.run.start(logical.module, options)
+    deadline = time.monotonic() + 60
+    while when == "amid" and not any(path.is_file() and path.stat().st_size for path in disk.rglob("*")):
+        assert time.monotonic() < deadline and process.poll() is None, "nothing was written there"
+        time.sleep(0.002)
+    if when == "amid":
+        fill_up(disk)
+    result = logical.run.finish(process)
+    (disk / ".ballast").unlink(missing_ok=True)
+    assert result["failed"] and re.search("o space left|are free|could not extend", result["msg"]), result
     assert list(disk.iterdir()) == [] and logical.info()["backups"][0]["good"] is True, "a full disk is no fault of the backup"
-    assert books.query("SELECT count(*) FROM pages", "books") == [(ROWS,)]
+    assert books.query("SELECT count(*) FROM pages", "books") == [(ROWS,)] and books.databases() == {"books"}
     assert logical.good() == [taken]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -58,8 +59,8 @@ READING: list[tuple[str, str, Options, str, bool]] = [
     ("ended early", "cut_answer", {**GET, "count": 3}, "", False),
     ("slow down", "status", {**GET, "count": 2, "status": 503, "code": "SlowDown"}, "", False),
     ("slow", "slow", {**GET, "count": None, "amount": 16 << 20}, "", False),
-    ("half of it", "short_answer", DUMP, "bytes, its manifest says", True),
-    ("a flipped bit", "flip_answer", DUMP, "its SHA-256 is", True),
+    ("half of it", "short_answer", DUMP, "bytes, its manifest says|age: error", True),
+    ("a flipped bit", "flip_answer", DUMP, "its SHA-256 is|age: error", True),
     ("refused", "status", {**DUMP, "count": None, "status": 403, "code": "AccessDenied"}, "AccessDenied", False),
     ("never there", "reset_before", {**DUMP, "count": None}, "onnection", False),
     ("down", "status", {**DUMP, "count": None}, "InternalError", False),
@@ -77,7 +78,7 @@ def test_reading(logical: Subject, hostile: HostileS3, books: PostgresServer, ki
         result = logical.verify(backup_id, level)
         hostile.behave()
         expected = cause if level != "list" else ""
-        assert result["failed"] is bool(expected) and expected in result.get("msg", ""), (level, result)
+        assert result["failed"] is bool(expected) and re.search(expected, result.get("msg", "")), (level, result)
         (backup,) = logical.info()["backups"]
         assert backup["good"] is not (blamed and bool(expected)), (level, backup["verifications"])
         assert not logical.verify(backup_id, "content")["failed"]
@@ -85,7 +86,7 @@ def test_reading(logical: Subject, hostile: HostileS3, books: PostgresServer, ki
     books.query("UPDATE pages SET body = '' WHERE n = 1", "books")
     hostile.fault(kind, **given)
     result = logical.run(logical.module, {**logical.options, "state": "restored", "backup_id": backup_id, "on_existing": "replace"})
-    assert result["failed"] is bool(cause) and cause in result.get("msg", ""), result
+    assert result["failed"] is bool(cause) and re.search(cause, result.get("msg", "")), result
     assert books.databases() == before
     rows = books.query("SELECT count(*), count(*) FILTER (WHERE body = '') FROM pages", "books")
     assert rows == [(ROWS, 1 if cause else 0)]
