@@ -146,17 +146,22 @@ options:
   include_globals:
     description:
       - Whether roles are backed up, with their passwords if O(login_user) may read them, and restored.
-      - A restore makes the roles that do not exist. One that exists keeps its rights and its password. Tablespaces are not made.
+      - A restore makes the roles that do not exist. One that exists keeps its rights and its password. Tablespaces are not made. Where one is missing,
+        what was in it goes to the default one, with a warning.
     type: bool
     default: true
   jobs:
-    description: How many databases are dumped at once, or how many processes pgBackRest uses.
+    description:
+      - How many databases are dumped at once, or how many processes pgBackRest uses.
+      - Each dump has a connection, a snapshot and a pipe of programs of its own. The first that fails stops the others.
     type: int
     default: 1
   restore_jobs:
     description:
       - How many processes restore a database.
-      - With more than one the opened dump lies in O(work_dir) while it is restored, since C(pg_restore) must be able to seek in it.
+      - With more than one the opened dump lies in a private folder in O(work_dir) while it is restored, since C(pg_restore) must be able to seek in it.
+        Whether there is room is checked before, and its hash before it is used. With one the dump is streamed.
+      - It counts for O(state=restored) and for O(verify_level=restore).
     type: int
     default: 1
   force:
@@ -200,7 +205,9 @@ options:
     description: Folder of PostgreSQL's programs. By default the usual folders of Debian's and the PostgreSQL project's packages are searched, then the PATH.
     type: path
   work_dir:
-    description: Folder for the throwaway server of O(verify_level=restore), and for O(restore_jobs). It needs room for the databases in full.
+    description:
+      - Folder for the throwaway server of O(verify_level=restore), and for O(restore_jobs). It needs room for the databases in full.
+      - The task fails before anything is begun if there is certainly too little.
     type: path
     default: /var/tmp
 extends_documentation_fragment:
@@ -218,6 +225,13 @@ notes:
   - Run it on the database host as its user C(postgres) (by C(become)), or anywhere from where the server can be reached.
   - PostgreSQL does not run as root. When the module does, the throwaway server of a verification runs as the user C(postgres).
   - What C(pg_restore) would run as C(psql) commands never gets near C(psql). Roles are restored statement by statement over the protocol.
+  - A login that is no superuser needs the role C(pg_read_all_data), which may read the roles' passwords as well, C(BYPASSRLS) for tables with row-level
+    security, and C(SELECT) on each large object. What it may not read fails the dump. What C(pg_dump) leaves out without a word (subscriptions, the options
+    of user mappings, on a standby the rows of unlogged tables) becomes a warning in the manifest.
+  - A standby is as good a source as the primary. If its replay cancels the dump, raise C(max_standby_streaming_delay) there.
+  - The throwaway server loads those of the source's C(shared_preload_libraries) that extensions of the backed-up databases come from. Background workers
+    do not run in it, so that no scheduled job of the restored database is carried out.
+  - A warning says when C(pg_dump) or the server is older than the fixes of CVE-2024-7348, CVE-2025-8714 or CVE-2026-18408.
 seealso:
   - module: mainstay.ops.pg_backup_info
 author:
@@ -421,7 +435,9 @@ verification:
       type: str
       returned: always
     status:
-      description: V(successful), or V(failed) if the backup is at fault.
+      description:
+        - V(successful), or V(failed) if the backup is at fault.
+        - A verification that could not be tried, for want of a key, a program or room, fails the task and is not recorded.
       type: str
       returned: always
     seconds:
@@ -429,7 +445,11 @@ verification:
       type: float
       returned: always
     phases:
-      description: Seconds of each phase.
+      description:
+        - Seconds of each phase.
+        - For V(restore) of a logical backup these are V(list), V(prepare) (the throwaway server is made), V(globals) (the roles),
+          V(fetch) (dumps are opened into O(work_dir), for O(restore_jobs) above 1), V(restore), V(check) (comparison with the manifest,
+          C(pg_amcheck), O(verify_queries)), V(analyze) and V(remove).
       type: dict
       returned: always
     cause:
@@ -438,8 +458,11 @@ verification:
       returned: always
     details:
       description:
-        - For V(restore), the server's version, the databases with tables and rows counted, whether C(pg_amcheck) ran,
-          and the answers to O(verify_queries).
+        - For V(restore), the server's version, the databases with tables and rows counted, whether C(pg_amcheck) ran (C(amcheck)),
+          the answers to O(verify_queries), and C(warnings).
+        - C(rto_seconds) are the seconds of the phases that a recovery goes through too (not list, prepare and remove), C(rpo_seconds) those from the moment
+          whose data the backup holds to the start of the verification. C(rto_met) and C(rpo_met) compare them with O(rto_target) and O(rpo_target),
+          and are none without a target. A target that is missed is a warning. The backup is as good as before.
       type: dict
       returned: always
 restored:
@@ -476,6 +499,13 @@ restored:
       description: How long it took, without the swap.
       type: float
       returned: always
+expected_seconds:
+  description:
+    - For O(state=restored), how long the restore should take, also in check mode.
+    - It goes by the newest verification that restored this backup, or else another one of the catalogue, and by the bytes. None if there was none,
+      and only a guess where that was on another host.
+  type: float
+  returned: success
 kept:
   description: The backups that stay, each with the rules that keep it. Empty without O(retention).
   type: list
@@ -497,7 +527,7 @@ pruned:
   elements: str
   returned: success
 phases:
-  description: Seconds of each phase (dump_globals, dump, publish; list, checksum, content, prepare, globals, restore, check, analyze, remove; swap).
+  description: Seconds of each phase (dump_globals, dump, publish; list, checksum, content, prepare, globals, fetch, restore, check, analyze, remove; swap).
   type: dict
   returned: success
 seconds:

@@ -346,6 +346,8 @@ verification:
       description:
         - For V(restore), the server that loaded it, the RDB magic, bytes, whether there is a checksum, the keys per database,
           whether these were compared exactly or with bounds, and warnings.
+        - C(rto_seconds) are the seconds of the phases that a recovery goes through too, C(rpo_seconds) those from the moment whose data the backup holds
+          to the start of the verification. C(rto_met) and C(rpo_met) compare them with O(rto_target) and O(rpo_target), and are none without a target.
       type: dict
       returned: always
 restored:
@@ -362,6 +364,12 @@ restored:
       description: How many keys it has.
       type: int
       returned: always
+expected_seconds:
+  description:
+    - For O(state=restored), how long the restore should take, also in check mode, going by the newest verification that restored this backup,
+      or else another one of the catalogue, and by the bytes. None if there was none.
+  type: float
+  returned: success
 kept:
   description: The backups of O(store) that stay, each with the rules that keep it. Empty where O(retention) did not work.
   type: list

@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
 
 BACKUP_KEYS = {
     "actions", "backup", "bytes_plain", "bytes_stored", "changed", "diff", "phases",
-    "recoverable_from", "recoverable_to", "restored", "seconds", "verification",
+    "expected_seconds", "recoverable_from", "recoverable_to", "restored", "seconds", "verification",
 }  # fmt: skip
 
 SCHEMA = """

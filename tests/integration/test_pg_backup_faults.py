@@ -286,7 +286,9 @@ def test_no_room_to_restore(run_module: Runner, books: PostgresServer, options: 
     assert list(small_disk.iterdir()) == []
 
 
-def test_a_staged_dump_is_private_and_goes_away(run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys, tmp_path: pathlib.Path) -> None:
+def test_a_staged_dump_is_private_and_goes_away(
+    run_module: Runner, books: PostgresServer, options: dict[str, t.Any], age_keys: AgeKeys, tmp_path: pathlib.Path
+) -> None:
     """While several processes restore, the dump is readable by its owner only; after a stop in the middle neither it nor the new database is left."""
     assert run_module("pg_backup", options)["changed"]
     (tmp_path / "work").mkdir()

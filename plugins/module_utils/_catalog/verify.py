@@ -122,7 +122,7 @@ def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity,
                     catalogue.read(backup, record.name, identity, checks.content(backup, record))
         elif level == "restore":
             details = checks.restore(backup, phases)
-            measured = {"rto_seconds": rto_seconds(phases), "rpo_seconds": round((began - manifest.recoverable_to).total_seconds(), 3), **details}
+            measured = {"rto_seconds": rto_seconds(phases), "rpo_seconds": age_seconds(backup, began), **details}
             met, missed = (targets or Targets()).judge(measured)
             details = {**measured, **met, "warnings": [*details.get("warnings", []), *missed]}
     except (VerificationFailed, DamagedObject, ObjectMissing, PipelineError) as error:
@@ -140,6 +140,11 @@ def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity,
     if cause is not None:
         raise VerificationFailed(f"verify backup {backup.id} at the level {level}", cause, verification=result.plain()) from cause
     return backup
+
+
+def age_seconds(backup: Backup, moment: datetime.datetime) -> float:
+    """Return the seconds from the moment whose data a backup holds to another one; 0 where the clocks say that it is the later one."""
+    return max(0.0, round((moment - backup.require_manifest().recoverable_to).total_seconds(), 3))
 
 
 def rto_seconds(phases: t.Mapping[str, float]) -> float:

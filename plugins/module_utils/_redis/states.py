@@ -13,7 +13,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import recent, timed, verify
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, timed, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import login_from
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import bounds_from
@@ -74,11 +74,13 @@ def _require_opening(backup: Backup, identity: Identity) -> None:
 def _verified(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     """A backup that was verified at the level, or a stronger one, not longer ago than ``max_age``."""
     level, limit, identity = params["verify_level"], spec.parse_duration(params["max_age"]), spec.identity_of(params)
+    targets = Targets.of(params)
     backup = catalogue.choose(params["backup_id"])
     backup.require_manifest()
     outcome = Outcome(backup=backup, before=_results(backup), after=_results(backup))
     if limit and (found := recent(backup, level, limit, utc_now())) is not None:
-        outcome.verification = found.plain()
+        met, outcome.warnings = targets.judge(found.details)
+        outcome.verification = {**found.plain(), "details": {**found.details, **met} if level == "restore" else found.details}
         return outcome
     if level in ("content", "restore"):
         _require_opening(backup, identity)
@@ -87,7 +89,7 @@ def _verified(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     outcome.actions, outcome.after = [f"verify backup {backup.id} at the level {level}"], [*outcome.before, f"{backup.id}: {level} successful"]
     if not check_mode:
         checks = RedisChecks(catalogue, identity, params["work_dir"], float(params["wait_timeout"]))
-        outcome.backup = verify(catalogue, backup, level, identity, checks)
+        outcome.backup = verify(catalogue, backup, level, identity, checks, targets)
         result = outcome.backup.verifications[-1]
         outcome.verification, outcome.phases = result.plain(), result.phases
         outcome.warnings = list(result.details.get("warnings", []))
@@ -102,7 +104,7 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     """The server's data is that of a backup."""
     login, identity, backup = login_from(params), spec.identity_of(params), catalogue.choose(params["backup_id"])
     manifest = backup.require_manifest()
-    outcome = Outcome(backup=backup)
+    outcome = Outcome(backup=backup, expected_seconds=expected_seconds(catalogue, backup, manifest.bytes_plain))
     with timed(outcome.phases, "plan"):
         catalogue.check_listed(backup)
         _require_opening(backup, identity)

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+import time
 import typing as t
 
 import pytest
 
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts, fill, logical, restore, roles, throwaway
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, conninfo
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.parallel import Group, Stopped
 
 GLOBALS = r'''
 --
@@ -166,3 +171,113 @@ def test_the_password_is_in_memory_only() -> None:
     with pytest.raises(OSError, match=path):
         open(path, encoding="utf-8")  # noqa: SIM115
     assert "a:b" not in repr(Login(password="a:b"))
+
+
+class TestVersions:
+    @pytest.mark.parametrize(
+        ("version", "found"),
+        [
+            ("15.19 (Debian 15.19-1)", []),
+            ("15.18", ["CVE-2026-18408"]),
+            ("15.13", ["CVE-2026-18408", "CVE-2025-8714"]),
+            ("15.7", ["CVE-2026-18408", "CVE-2025-8714", "CVE-2024-7348"]),
+            ("18.6", []),
+            ("18.5", ["CVE-2026-18408"]),
+            ("19beta1", []),
+            ("13.22", ["CVE-2026-18408"]),
+            ("11.22", ["CVE-2026-18408", "CVE-2025-8714", "CVE-2024-7348"]),
+        ],
+    )
+    def test_that_lack_fixes(self, version: str, found: list[str]) -> None:
+        assert facts.unfixed(version) == found
+
+    def test_are_warned_of(self) -> None:
+        (warning,) = logical.outdated({"the server": "17.6 (Debian 17.6-1)", "/usr/bin/pg_dump": "18.6"})
+        assert warning.startswith("the server is of version 17.6, which lacks the fix for CVE-2026-18408: ")
+
+
+class TestThrowaway:
+    @staticmethod
+    def manifest(loaded: list[str] | None, *libraries: str) -> t.Any:
+        class Holder:
+            source = {"preload_libraries": loaded}
+            contents = {"databases": [{"extension_libraries": list(libraries)}, {}]}
+
+        return Holder
+
+    @pytest.mark.parametrize(
+        ("loaded", "libraries", "found"),
+        [
+            (["pg_stat_statements", "auto_explain"], ["pg_stat_statements", "hstore"], ("pg_stat_statements",)),
+            (["timescaledb", "pg_cron"], ["timescaledb-2.17.2", "pg_cron"], ("timescaledb", "pg_cron")),
+            ([], ["pg_stat_statements"], ()),
+            (None, ["pg_stat_statements", "hstore", "citus"], ("citus", "pg_stat_statements")),
+        ],
+    )
+    def test_loads_what_extensions_come_from(self, loaded: list[str] | None, libraries: list[str], found: tuple[str, ...]) -> None:
+        assert throwaway.preload_libraries(self.manifest(loaded, *libraries)) == found
+
+
+class TestRoom:
+    def test_is_looked_for(self, tmp_path: t.Any) -> None:
+        fill.check_room(str(tmp_path), "for a restore", 1)
+        with pytest.raises(MainstayError, match=r"for a restore: about \d+ bytes are needed, \d+ are free; make room or name another one in work_dir"):
+            fill.check_room(str(tmp_path), "for a restore", 1 << 60)
+        with pytest.raises(MainstayError, match="No such file or directory"):
+            fill.check_room(str(tmp_path / "none"), "for a restore", 1)
+
+
+class TestCollations:
+    def test_of_another_version_are_named(self) -> None:
+        database = {"name": "ledger", "collations": {"(default)": "2.36", "public.german": "153.120", "public.gone": "1"}}
+        (warning,) = fill.changed_collations(database, {"(default)": "2.36", "public.german": "153.121"})
+        assert warning.startswith("the collation public.german of ledger was backed up at version 153.120 and is at 153.121 here")
+
+
+class TestGroup:
+    def test_returns_by_name_and_begins_in_order(self) -> None:
+        begun: list[str] = []
+        tasks = {name: functools.partial(lambda name: begun.append(name) or name.upper(), name) for name in "abcde"}
+        assert Group().run(tasks, 1) == {name: name.upper() for name in "abcde"} and begun == list("abcde")
+        assert Group().run(tasks, 3) == {name: name.upper() for name in "abcde"}
+
+    def test_the_first_error_counts_and_stops_the_rest(self) -> None:
+        group, running, ran = Group(), threading.Event(), []
+
+        def fail() -> None:
+            running.wait(5)
+            raise InvalidInput("do it", "it cannot be")
+
+        def wait() -> None:
+            running.set()
+            assert group.stopping.wait(5)
+            raise MainstayError("go on", "the other one had failed")
+
+        with pytest.raises(InvalidInput, match="it cannot be"):
+            group.run({"fails": fail, "waits": wait, "never": lambda: ran.append(1)}, 2)
+        assert ran == []
+
+    def test_a_running_program_and_a_running_query_are_ended(self) -> None:
+        group, cancelled = Group(), threading.Event()
+
+        class Connection:
+            def cancel(self) -> None:
+                cancelled.set()
+
+        def query() -> None:
+            group.watch(Connection())
+            assert cancelled.wait(10)
+
+        def program() -> None:
+            run(Command(("sleep", "60")), "sleep")
+
+        def fail() -> None:
+            time.sleep(0.3)
+            raise InvalidInput("do it", "it cannot be")
+
+        before = time.monotonic()
+        with pytest.raises(InvalidInput):
+            group.run({"query": query, "program": program, "fail": fail}, 3)
+        assert time.monotonic() - before < 9
+        with pytest.raises(Stopped):
+            group.watch(Connection())
