@@ -23,7 +23,8 @@ options:
       - V(verified) means that the backup O(backup_id) was verified at O(verify_level), or at a stronger one, not longer than O(max_age) ago,
         with all of O(verify_queries).
       - V(restored) puts the databases of the backup O(backup_id) in place on the server, or the whole cluster for O(method=physical).
-      - V(copied) means that all of O(copies) hold the backup O(backup_id).
+      - V(copied) means that all of O(copies) hold the backup O(backup_id). For O(method=physical) each of them is a repository of its own, to which
+        the server sends its log as well; it must hold a good backup that is no older, and a new one is taken into it otherwise.
       - V(pruned) means that no backup is there that O(retention) does not keep.
       - V(absent) means that there is no backup O(backup_id), in O(store) or in O(copies).
     type: str
@@ -113,7 +114,10 @@ options:
         type: str
         default: latest
       action:
-        description: What the server does there. V(promote) opens it for writing, V(pause) lets it wait for queries that look, V(shutdown) stops it.
+        description:
+          - What the server does there. V(promote) opens it for writing, V(pause) lets it wait for queries that look, V(shutdown) stops it.
+          - For V(promote) the module carries the recovery out itself, by a private socket, proves where it ended, and leaves the server stopped for its
+            manager to start. Otherwise it leaves the recovery to the next start.
         type: str
         default: promote
         choices: [promote, pause, shutdown]
@@ -127,7 +131,10 @@ options:
       - Required unless O(encryption.type=none). It cannot be changed later.
     type: str
   pgbackrest_options:
-    description: Further options of pgBackRest as in its configuration file, such as V(process-max), V(repo1-bundle) or V(compress-level).
+    description:
+      - Further options of pgBackRest as in its configuration file, such as V(process-max), V(repo1-bundle) or V(compress-level).
+      - A restored cluster archives its new timeline into the same repository. For a clone of a cluster that goes on elsewhere, V(archive-mode=off) keeps it
+        from doing so.
     type: dict
     default: {}
   databases:
@@ -178,6 +185,10 @@ options:
       - V(fail) refuses before anything is touched.
       - V(rename) keeps the old database as C(DATABASE__before_ID).
       - V(replace) drops the old database once the restored one is in place.
+      - For O(method=physical) the same holds of O(data_dir), unless it is empty. V(rename) keeps it as C(DATA_DIR__before_ID), which needs room for both.
+        V(replace) with O(delta) restores in place, without it the old folder goes once the restored cluster has come up.
+        V(replace) refuses the files of another cluster. Segments of the log in C(pg_wal) that were not archived are copied to C(DATA_DIR__pg_wal_before_ID)
+        first.
     type: str
     default: fail
     choices: [fail, rename, replace]
@@ -224,6 +235,10 @@ attributes:
 notes:
   - Run it on the database host as its user C(postgres) (by C(become)), or anywhere from where the server can be reached.
   - PostgreSQL does not run as root. When the module does, the throwaway server of a verification runs as the user C(postgres).
+  - With O(method=physical) pgBackRest runs as the owner of O(data_dir) when the module runs as root. The log must reach the repository by
+    C(archive_command), which is C(pgbackrest --stanza=NAME archive-push %p) with the configuration that P(mainstay.ops.pgbackrest_conf#filter) gives.
+    O(verify_level=checksum) lets pgBackRest read every file of the repository and open it, V(content) also restores the files, V(restore) also runs
+    a server on them.
   - What C(pg_restore) would run as C(psql) commands never gets near C(psql). Roles are restored statement by statement over the protocol.
   - A login that is no superuser needs the role C(pg_read_all_data), which may read the roles' passwords as well, C(BYPASSRLS) for tables with row-level
     security, and C(SELECT) on each large object. What it may not read fails the dump. What C(pg_dump) leaves out without a word (subscriptions, the options
@@ -234,6 +249,8 @@ notes:
   - A warning says when C(pg_dump) or the server is older than the fixes of CVE-2024-7348, CVE-2025-8714 or CVE-2026-18408.
 seealso:
   - module: mainstay.ops.pg_backup_info
+  - plugin: mainstay.ops.pgbackrest_conf
+    plugin_type: filter
 author:
   - Mainstay Operations (@mainstay)
 """
@@ -285,6 +302,42 @@ EXAMPLES = r"""
       path: /srv/backups
     encryption:
       identity_file: /root/backup.key
+
+- name: Have a physical backup, a full one or what was based on it, that is younger than a day
+  mainstay.ops.pg_backup:
+    name: ledger
+    method: physical
+    backup_type: incremental
+    max_age: 23h
+    jobs: 2
+    repository_passphrase: "{{ backup_passphrase }}"
+    store:
+      type: s3
+      bucket: backups
+      region: eu-central-1
+    retention:
+      keep_daily: 7
+      keep_weekly: 4
+  become: true
+  become_user: postgres
+
+- name: Bring the whole cluster back to the moment before the mistake, in place
+  mainstay.ops.pg_backup:
+    state: restored
+    name: ledger
+    method: physical
+    data_dir: /var/lib/postgresql/17/main
+    on_existing: replace
+    repository_passphrase: "{{ backup_passphrase }}"
+    target:
+      type: time
+      value: "2026-11-22T17:42:00Z"
+    store:
+      type: s3
+      bucket: backups
+      region: eu-central-1
+  become: true
+  become_user: postgres
 """
 
 RETURN = r"""
@@ -471,30 +524,74 @@ restored:
   elements: dict
   returned: success
   contains:
+    data_dir:
+      description: The folder that the cluster was restored into.
+      type: str
+      returned: when O(method=physical)
+    backup_id:
+      description: The backup that the recovery began from, chosen by O(target).
+      type: str
+      returned: when O(method=physical)
+    label:
+      description: pgBackRest's name of it.
+      type: str
+      returned: when O(method=physical)
+    target:
+      description: The target that was asked for (C(type), C(value), C(inclusive)).
+      type: dict
+      returned: when O(method=physical)
+    target_reached:
+      description:
+        - Whether the recovery ended at the target, by the server's own words. Where the log ended before it, the task fails and returns V(false).
+        - None where O(target.action) leaves the recovery to the next start.
+      type: bool
+      returned: when O(method=physical)
+    stopped_by:
+      description: The server's own words for why the recovery ended; empty at the end of the log.
+      type: str
+      returned: when O(method=physical)
+      sample: before commit of transaction 741, time 2026-11-22 21:57:08.822297+00
+    landed_at:
+      description: Time of the last commit that came back, in UTC to the microsecond; the end of the backup if none came after it.
+      type: str
+      returned: when O(method=physical)
+      sample: "2026-11-22T21:57:07.709403Z"
+    landed_lsn:
+      description: Position in the log up to which it was replayed.
+      type: str
+      returned: when O(method=physical)
+    timeline:
+      description: The timeline that the cluster is on now.
+      type: int
+      returned: when O(method=physical)
+    pg_wal_saved:
+      description: Folder with the segments of the old cluster's log that were not archived; empty if there were none, or if the old cluster was kept.
+      type: str
+      returned: when O(method=physical)
     database:
       description: Name under which it is in place.
       type: str
-      returned: always
+      returned: when O(method=logical)
     source_database:
       description: Its name in the backup.
       type: str
-      returned: always
+      returned: when O(method=logical)
     action:
       description: V(create), V(replace) or V(rename).
       type: str
       returned: always
     previous:
-      description: Name under which the old database was kept; empty if none was.
+      description: Name under which the old database, or path under which the old data directory was kept; empty if none was.
       type: str
       returned: always
     tables:
       description: How many tables it has.
       type: int
-      returned: always
+      returned: when O(method=logical)
     rows_checked:
       description: How many rows were counted and compared with the manifest.
       type: int
-      returned: always
+      returned: when O(method=logical)
     seconds:
       description: How long it took, without the swap.
       type: float

@@ -43,7 +43,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
         outcome = physical.STATES[params["state"]](params, catalogue, check_mode)
     else:
         outcome = STATES[params["state"]](params, catalogue, check_mode)
-    return result_of(outcome, catalogue, time.monotonic() - started), outcome.warnings
+    result = result_of(outcome, catalogue, time.monotonic() - started)
+    if params["method"] == "physical" and result["backup"]:
+        result["backup"]["location"] = result["backup"]["contents"]["pgbackrest"]["repository"]
+    return result, outcome.warnings
 
 
 def _present(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: bool) -> Outcome:

@@ -62,7 +62,8 @@ class Holdings:
     def __init__(self, engine: Engine, catalogue: Catalogue, repository: Repository) -> None:
         """Put together what the repository and the catalogue's annotations say; both were read or are read now."""
         self.engine, self.catalogue, self.repository = engine, catalogue, repository
-        noted = {backup.id: backup for backup in Catalogue(catalogue.store, catalogue.kind, catalogue.name, (METHOD,)).backups()}
+        self.noted = Catalogue(catalogue.store, catalogue.kind, catalogue.name, (METHOD,))
+        noted = {backup.id: backup for backup in self.noted.backups()}
         self._ends: dict[tuple[str, int], t.Any] = {}
         self.entries = tuple(self._entry(item, noted.get(item.id)) for item in repository.sets)
 

@@ -19,7 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention import Policy
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import recent, timed
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, connect, locked
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical import account, prune, restore, take, verify
@@ -298,7 +298,7 @@ def _verified(session: Session) -> Outcome:
     params = session.params
     level, limit = params["verify_level"], spec.parse_duration(params["max_age"])
     queries = tuple(Query(item["database"], item["query"], item["expect"]) for item in params["verify_queries"])
-    targets = {name: spec.parse_duration(params[f"{name}_target"]) if params[f"{name}_target"] else None for name in ("rto", "rpo")}
+    targets = Targets.of(params)
     if queries and level != "restore":
         raise InvalidInput("put verify_queries", f"the level {level} starts no server", "ask for verify_level=restore")
     with open_engine(settings_of(params), session.user) as engine:
@@ -321,6 +321,7 @@ def _verified(session: Session) -> Outcome:
             outcome.backup = verify.verify(trial, level, targets)
             result = outcome.backup.verifications[-1]
             outcome.verification, outcome.phases = result.plain(), result.phases
+            outcome.warnings += result.details.get("warnings", [])
     return outcome
 
 
@@ -338,6 +339,7 @@ def _restored(session: Session) -> Outcome:
         outcome = Outcome(backup=choice.entry.backup, warnings=list(choice.warnings))
         place = restore.survey(holdings, choice, data_dir, params["on_existing"], params["delta"], bin_dir, outcome.warnings, session.check_mode)
         outcome.actions = restore.describe(place, choice)
+        outcome.expected_seconds = expected_seconds(holdings.noted, choice.entry.backup, choice.entry.set.bytes_plain)
         outcome.before = [] if place.action == "create" else [data_dir]
         outcome.after = sorted({data_dir, *([place.previous] if place.action == "rename" else []), *([place.saved] if place.saved else [])})
         if not session.check_mode:
