@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure backups of PostgreSQL side by side, and write the table of docs/benchmarks.md.
 
-Everything is made for it and removed at the end: a server, its data, an S3 endpoint, all in one temporary folder. All figures are also in artifacts/bench/backup.json.
+Everything is made for it and removed at the end: a server, its data, an S3 endpoint, all in one temporary folder.
+All figures are also in artifacts/bench/backup.json.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from document import PAGE, write_section
 
 from backup.limits import find_limits, take_samples
 from backup.measure import Job, JobFailed, adopt_orphans, measure, run
-from backup.peers import DATABASE, Bench, CustomFormat, DirectoryFormat, BaseBackup, GzipGpg, Logical, LogicalS3, Peer, PostgresqlDb, module_job
+from backup.peers import DATABASE, Bench, BaseBackup, CustomFormat, DirectoryFormat, GzipGpg, Logical, LogicalS3, Peer, PostgresqlDb
 from backup.physical import Barman, PgBackRest, Physical
 from backup.report import Findings, Result, as_json, page, parse_size, targets
 from backup.servers import LOADING, Server, load, newest_postgresql, s3_endpoint
@@ -48,6 +49,9 @@ ROOM = 10
 SMALL = 10
 """The smaller database has this part of the size."""
 NOOP_RUNS = 5
+SLOW = 4
+SLOW_ROUNDS = 2
+"""What takes so many times as long as the fastest is taken in so many rounds only: its place is clear by then."""
 FIRST_QUERY = "SELECT aid FROM pgbench_accounts ORDER BY aid LIMIT 1"
 
 
@@ -117,7 +121,7 @@ class Run:
         self._bench.server.query(FIRST_QUERY, DATABASE)
         run(Peer(self._bench).tool(f"find {self._bench.server.data} -type f -print0 | xargs -0 cat | wc -c"))
         for number in range(count):
-            peers = self._left()
+            peers = [peer for peer in self._left() if number < SLOW_ROUNDS or not self._is_slow(peer)]
             turn = number * len(peers) // count
             for peer in peers[turn:] + peers[:turn]:
                 with self._noting(peer):
@@ -125,9 +129,14 @@ class Run:
                     result = self._results[peer.key]
                     result.costs.append(cost)
                     result.stored = peer.stored()
-                    say(f"  round {number + 1}: {peer.key} {cost.seconds:.1f} s, {cost.cpu_seconds:.1f} CPU s, {cost.peak_bytes >> 20} MiB, {result.stored / 1e6:.0f} MB")
+                    figures = f"{cost.seconds:.1f} s, {cost.cpu_seconds:.1f} CPU s, {cost.peak_bytes >> 20} MiB, {result.stored / 1e6:.0f} MB"
+                    say(f"  round {number + 1}: {peer.key} {figures}")
                     if peer.ours and cost.staged_files:
                         say(f"  it staged {', '.join(cost.staged_files)}")
+
+    def _is_slow(self, peer: Peer) -> bool:
+        fastest = min(result.seconds for result in self._results.values() if result.costs)
+        return self._results[peer.key].seconds > SLOW * fastest
 
     def restore(self) -> None:
         """Restore the last backup of each peer and compare the rows."""
@@ -154,31 +163,35 @@ class Run:
 
     def noop(self) -> None:
         """Measure a task that has nothing to do."""
+        for peer in self._left():
+            if isinstance(peer, (Logical, Physical)):
+                with self._noting(peer):
+                    self._found.noop_module[peer.key] = [self._do_nothing(peer) for _number in range(NOOP_RUNS)]
         peer = next((peer for peer in self._left() if peer.key == Logical.key), None)
-        if not isinstance(peer, Logical):
-            return
-        options = peer.options(max_age="24h")
-        with self._noting(peer):
-            for _number in range(NOOP_RUNS):
-                cost = measure(module_job("pg_backup", options), self._bench.server.pid, self._bench.scratch, peer.destination)
-                if json.loads(cost.output)["changed"]:
-                    raise JobFailed("the module took a backup although there is a fresh one")
-                self._found.noop_module.append(cost.seconds)
-            empty = _playbook(self._bench, "empty", {"ansible.builtin.meta": "noop"})
-            task = _playbook(self._bench, "task", {"mainstay.ops.pg_backup": options})
-            run(empty)
-            for _number in range(NOOP_RUNS):
-                pair = []
-                for job in (empty, task):
-                    begun = time.monotonic()
-                    run(job)
-                    pair.append(time.monotonic() - begun)
-                self._found.noop_pairs.append((pair[0], pair[1]))
+        if isinstance(peer, Logical):
+            with self._noting(peer):
+                tasks = {"ansible.builtin.meta": "noop"}, {"ansible.builtin.ping": {}}, {"mainstay.ops.pg_backup": peer.options(max_age="24h")}
+                plays = [_playbook(self._bench, number, task) for number, task in enumerate(tasks)]
+                for play in plays:
+                    run(play)
+                self._found.noop_plays = [(_seconds(plays[0]), _seconds(plays[1]), _seconds(plays[2])) for _number in range(NOOP_RUNS)]
+
+    def _do_nothing(self, peer: Logical | Physical) -> float:
+        cost = measure(peer.module(max_age="24h"), self._bench.server.pid, self._bench.scratch, peer.destination)
+        if json.loads(cost.output)["changed"]:
+            raise JobFailed("the module took a backup although there is a fresh one")
+        return cost.seconds
 
 
-def _playbook(bench: Bench, name: str, task: dict[str, t.Any]) -> Job:
+def _seconds(job: Job) -> float:
+    begun = time.monotonic()
+    run(job)
+    return time.monotonic() - begun
+
+
+def _playbook(bench: Bench, number: int, task: dict[str, t.Any]) -> Job:
     """Return a run of ansible-playbook with one task on this host; the options lie in a private file."""
-    path = bench.keys / f"{name}.json"
+    path = bench.keys / f"play-{number}.json"
     play = {
         "name": "Measure",
         "hosts": "localhost",

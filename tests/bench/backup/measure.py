@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import json
 import os
 import pathlib
 import resource
@@ -270,7 +271,14 @@ def _identity(job: Job) -> dict[str, t.Any]:
 
 def _check(job: Job, status: int, printed: str) -> None:
     if status:
-        raise JobFailed(f"{os.path.basename(job.argv[0])} ended with status {status}: {printed.strip()[-2000:]}")
+        raise JobFailed(f"{os.path.basename(job.argv[0])} ended with status {status}: {said(printed)}")
+
+
+def said(printed: str) -> str:
+    """Return the message of a module in what was printed, or the end of that."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(printed)["msg"])
+    return printed.strip()[-1000:]
 
 
 def _reap(orphans: set[int]) -> None:

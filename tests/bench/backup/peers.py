@@ -15,7 +15,7 @@ import subprocess
 import sys
 import typing as t
 
-from backup.measure import Job, JobFailed, run
+from backup.measure import Job, JobFailed, run, said
 from backup.servers import PORT, SERVER_USER, S3Endpoint, Server
 
 DATABASE = "bench"
@@ -222,7 +222,7 @@ def module_result(output: str) -> dict[str, t.Any]:
     """
     result = json.loads(output[output.index("{") :]) if "{" in output else {}
     if result.get("failed") or not result.get("changed"):
-        raise JobFailed(f"the module says {output.strip()[-2000:]}")
+        raise JobFailed(f"the module changed nothing: {said(output)}")
     return result
 
 
@@ -230,7 +230,10 @@ class PostgresqlDb(Peer):
     """The dump of the collection that most playbooks use."""
 
     name, key = "`community.postgresql.postgresql_db`", "postgresql-db"
-    what = "`state: dump` into `.sql.gz`: pg_dump through gzip, not encrypted, no fsync; restored by `state: restore` (psql); the module's own process, without Ansible's start"
+    what = (
+        "`state: dump` into `.sql.gz`: pg_dump through gzip, not encrypted, no fsync; restored by `state: restore` (psql); the module's own process, "
+        "without Ansible's start"
+    )
     one_stream = True
 
     def _job(self, server: Server, **options: t.Any) -> Job:
@@ -257,8 +260,8 @@ class Logical(Peer):
 
     name, key = "**`pg_backup`**, `method: logical`", "pg-backup-logical"
     what = (
-        f"this collection: zstd at level {LEVEL} with {THREADS} threads and age, roles with their passwords, rows counted, fsync; restored by `state: restored` with "
-        "`restore_jobs: 2`, which also checks the rows and runs ANALYZE; the module's own process, without Ansible's start"
+        f"this collection: zstd at level {LEVEL} with {THREADS} threads and age, roles with their passwords, rows counted, fsync; restored by "
+        "`state: restored` with `restore_jobs: 2`, which also checks the rows and runs ANALYZE; the module's own process, without Ansible's start"
     )
     ours = True
 
@@ -281,9 +284,13 @@ class Logical(Peer):
             **more,
         }
 
+    def module(self, **more: t.Any) -> Job:
+        """Return the module's process, with further options."""
+        return module_job("pg_backup", self.options(**more))
+
     def backup(self) -> Job:
         """See :meth:`Peer.backup`."""
-        return module_job("pg_backup", self.options())
+        return self.module()
 
     def check(self, output: str) -> None:
         """See :meth:`Peer.check`."""

@@ -6,61 +6,77 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import shutil
 import typing as t
 import venv
 
+from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
+
 from backup.measure import Job, JobFailed, run
-from backup.peers import BARMAN, LEVEL, THREADS, Bench, Logical, Peer, module_job, module_result
+from backup.peers import BARMAN, LEVEL, THREADS, Bench, Peer, module_job, module_result
 from backup.servers import PORT, SERVER_USER, Server
 
 STANZA = "bench"
-COMMON = {"process-max": str(THREADS), "compress-type": "zst", "compress-level": str(LEVEL), "start-fast": "y"}
-"""Settings of pgBackRest, the same for both peers that use it."""
 
 
-class PgBackRest(Peer):
-    """pgBackRest with a configuration file of its own."""
+class _Archived(Peer):
+    """A backup by pgBackRest, whose repository is made, and takes the server's log, before it is measured."""
 
-    name, key = "pgBackRest alone", "pgbackrest"
-    what = (
-        f"zstd at level {LEVEL}, {THREADS} processes, AES-256, the same settings as by the module, fsync of each file; restored by `pgbackrest restore` "
-        f"by {THREADS} processes"
-    )
     physical = True
+
+    @property
+    def config(self) -> str:
+        """The path of the configuration that the server archives with."""
+        return f"{self.bench.folder}/{self.key}.conf"
+
+    @property
+    def store(self) -> dict[str, t.Any]:
+        """The module's option ``store``."""
+        return {"type": "local", "path": str(self.destination)}
 
     def install(self) -> None:
         """See :meth:`Peer.install`."""
         if shutil.which("pgbackrest") is None:
             raise JobFailed("pgbackrest is not installed")
 
-    def command(self, *arguments: str, data: str | None = None) -> Job:
+    def command(self, *arguments: str) -> Job:
         """Return a run of pgBackRest."""
-        place = (f"--pg1-path={data}",) if data else ()
-        return Job(("pgbackrest", f"--config={self.destination}/pgbackrest.conf", f"--stanza={STANZA}", *place, *arguments), user=SERVER_USER)
+        return Job(("pgbackrest", f"--config={self.config}", f"--stanza={STANZA}", *arguments), user=SERVER_USER)
 
     def prepare(self) -> None:
         """See :meth:`Peer.prepare`."""
         super().prepare()
-        at = self.destination
-        settings = {
-            **COMMON,
-            "repo1-path": f"{at}/repo",
-            "repo1-cipher-type": "aes-256-cbc",
-            "repo1-cipher-pass": self.bench.passphrase,
-            "log-path": str(at),
-            "lock-path": f"{at}/lock",
-            "log-level-file": "off",
-            "log-level-console": "warn",
-        }
-        cluster = {"pg1-path": self.server.data, "pg1-socket-path": self.server.folder, "pg1-port": PORT, "pg1-user": "postgres"}
-        lines = ["[global]", *(f"{name}={text}" for name, text in settings.items()), f"[{STANZA}]", *(f"{name}={text}" for name, text in cluster.items())]
-        file = at / "pgbackrest.conf"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = pgbackrest_conf(
+            self.store,
+            STANZA,
+            data_dir=str(self.server.data),
+            repository_passphrase=self.bench.passphrase,
+            login_unix_socket=str(self.server.folder),
+            login_port=PORT,
+            login_user="postgres",
+            jobs=THREADS,
+            compression={"type": "zstd", "level": LEVEL},
+            pgbackrest_options={"log-level-file": "off", "log-level-console": "warn"},
+            version=run(Job(("pgbackrest", "version"))).split()[1],
+        )
+        file = pathlib.Path(self.config)
+        file.touch(0o600)
+        file.write_text(text, encoding="utf-8")
         if SERVER_USER:
             shutil.chown(file, SERVER_USER, SERVER_USER)
         run(self.command("stanza-create"))
         self.server.archive_with(f"pgbackrest --config={file} --stanza={STANZA} archive-push %p")
+
+
+class PgBackRest(_Archived):
+    """pgBackRest with a configuration file of its own."""
+
+    name, key = "pgBackRest alone", "pgbackrest"
+    what = (
+        f"zstd at level {LEVEL}, {THREADS} processes, AES-256, small files bundled: the same settings as by the module; fsync of each file; "
+        "restored by `pgbackrest restore`"
+    )
 
     def backup(self) -> Job:
         """See :meth:`Peer.backup`."""
@@ -69,31 +85,54 @@ class PgBackRest(Peer):
     def restore(self, target: Server) -> None:
         """See :meth:`Peer.restore`."""
         target.make_folder()
-        run(self.command("restore", data=str(target.data)))
+        run(self.command(f"--pg1-path={target.data}", "restore"))
         target.start()
 
 
-class Physical(Logical):
+class Physical(_Archived):
     """This collection's module, by pgBackRest."""
 
     name, key = "**`pg_backup`**, `method: physical`", "pg-backup-physical"
-    what = "this collection with pgBackRest as its engine; restored by `state: restored`"
-    physical = True
+    what = (
+        "this collection with pgBackRest as its engine; it also proves before the backup that the log arrives; restored by `state: restored`, which recovers, "
+        "promotes and stops the server, and by its next start; the module's own process, without Ansible's start"
+    )
+    ours = True
 
-    def install(self) -> None:
-        """See :meth:`Peer.install`."""
-        if shutil.which("pgbackrest") is None:
-            raise JobFailed("pgbackrest is not installed")
+    def options(self, data: pathlib.Path, **more: t.Any) -> dict[str, t.Any]:
+        """Return the module's options for a data directory."""
+        return {
+            "name": STANZA,
+            "method": "physical",
+            "store": self.store,
+            "repository_passphrase": self.bench.passphrase,
+            "compression": {"type": "zstd", "level": LEVEL},
+            "jobs": THREADS,
+            "data_dir": str(data),
+            "login_unix_socket": str(self.server.folder),
+            "login_port": PORT,
+            "login_user": "postgres",
+            "max_age": "0",
+            **more,
+        }
 
-    def options(self, server: Server | None = None, **more: t.Any) -> dict[str, t.Any]:
-        """See :meth:`Logical.options`."""
-        given = super().options(server, method="physical", data_dir=str((server or self.server).data), jobs=THREADS, **more)
-        return {**given, "databases": [], "repository_passphrase": self.bench.passphrase}
+    def module(self, **more: t.Any) -> Job:
+        """Return the module's process, with further options."""
+        return module_job("pg_backup", self.options(self.server.data, **more))
+
+    def backup(self) -> Job:
+        """See :meth:`Peer.backup`."""
+        return self.module()
+
+    def check(self, output: str) -> None:
+        """See :meth:`Peer.check`."""
+        module_result(output)
 
     def restore(self, target: Server) -> None:
         """See :meth:`Peer.restore`."""
         target.make_folder()
-        module_result(run(module_job("pg_backup", self.options(target, state="restored"))))
+        given = self.options(target.data, state="restored", pgbackrest_options={"archive-mode": "off"})
+        module_result(run(module_job("pg_backup", given)))
         target.start()
 
 

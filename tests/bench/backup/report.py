@@ -75,8 +75,8 @@ class Findings:
         limits: what the machine can do.
         small_bytes: bytes of a smaller database.
         small_memory: by peer of ours, the memory of the module's own process with the smaller database.
-        noop_module: seconds of the module's process when there is nothing to do.
-        noop_pairs: seconds of a playbook with nothing in it, and of one with that task.
+        noop_module: by peer of ours, seconds of the module's process when there is nothing to do.
+        noop_plays: seconds of a playbook with nothing in it, of one with a ping, and of one with a logical backup that has nothing to do, taken in turn.
     """
 
     size: int
@@ -88,8 +88,8 @@ class Findings:
     limits: list[Limit] = dataclasses.field(default_factory=list)
     small_bytes: int = 0
     small_memory: dict[str, int] = dataclasses.field(default_factory=dict)
-    noop_module: list[float] = dataclasses.field(default_factory=list)
-    noop_pairs: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    noop_module: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    noop_plays: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
 
     def measured(self, key: str) -> Result | None:
         """Return a peer's result, if nothing is missing in it."""
@@ -154,8 +154,12 @@ def _speed(found: Findings) -> list[Target]:
     times = script.seconds / logical.seconds if logical and script else 0.0
     rows.append(Target(what, f"{ratio(times)} times", times >= 2) if times else Target(what, "", None))
     what = "physical: at most 3 % slower than pgBackRest alone"
-    slower = physical.seconds / alone.seconds - 1 if physical and alone else None
-    rows.append(Target(what, "", None) if slower is None else Target(what, f"{abs(slower):.1%} {'slower' if slower > 0 else 'faster'}", slower <= 0.03))
+    if physical and alone:
+        extra = physical.seconds - alone.seconds
+        shown = f"{abs(extra) / alone.seconds:.1%} ({abs(extra):.1f} s) {'slower' if extra > 0 else 'faster'}"
+        rows.append(Target(what, shown, extra <= 0.03 * alone.seconds))
+    else:
+        rows.append(Target(what, "", None))
     return rows
 
 
@@ -171,7 +175,7 @@ def _thrift(found: Findings) -> list[Target]:
     staged = [cost.staged_bytes for result in measured for cost in result.costs]
     met = max(staged) == 0 if staged else None
     rows.append(Target("nothing staged on the local disk", f"{max(staged)} bytes" if staged else "", met if complete or met is False else None))
-    extra = [task - empty for empty, task in found.noop_pairs]
+    extra = [task - empty for empty, _ping, task in found.noop_plays]
     what = "a `present` that has nothing to do: under 1 s beyond Ansible's own start"
     rows.append(Target(what, f"{statistics.median(extra):.2f} s", statistics.median(extra) < 1) if extra else Target(what, "", None))
     return rows
@@ -235,37 +239,43 @@ def memory_lines(found: Findings) -> list[str]:
     for result in found.results:
         if result.key in found.small_memory and result.costs:
             small, large = found.small_memory[result.key], max(cost.own_bytes for cost in result.costs)
-            lines.append(
-                f"- {result.name}: {small / MIB:.0f} MiB of its own for {found.small_bytes / 1e9:.2f} GB, {large / MIB:.0f} MiB for {found.raw_bytes / 1e9:.2f} GB."
-            )
+            sizes = f"{small / MIB:.0f} MiB of its own for {found.small_bytes / 1e9:.2f} GB, {large / MIB:.0f} MiB for {found.raw_bytes / 1e9:.2f} GB"
+            lines.append(f"- {result.name}: {sizes}.")
     return lines
 
 
 def noop_lines(found: Findings) -> list[str]:
     """Say what a task costs that has nothing to do."""
-    if not found.noop_pairs or not found.noop_module:
-        return []
-    empty, task = zip(*found.noop_pairs)
-    extra = [after - before for before, after in found.noop_pairs]
-    return [
-        f"- A `present` that finds a fresh backup takes {spread(found.noop_module, 2)} s as a process of its own. `ansible-playbook` with nothing to do takes "
-        f"{spread(empty, 2)} s, with this task {spread(task, 2)} s: {spread(extra, 2)} s more, pair by pair."
+    lines = [
+        f"- {result.name}: a `present` that finds a fresh backup takes {spread(found.noop_module[result.key], 2)} s as a process of its own."
+        for result in found.results
+        if found.noop_module.get(result.key)
     ]
+    if found.noop_plays:
+        empty, ping, task = (list(seconds) for seconds in zip(*found.noop_plays))
+        extra = [after - before for before, _ping, after in found.noop_plays]
+        lines.append(
+            f"- `ansible-playbook` with nothing to do takes {spread(empty, 2)} s, with an `ansible.builtin.ping` {spread(ping, 2)} s, with such a logical "
+            f"`present` {spread(task, 2)} s: {spread(extra, 2)} s more than with nothing, pair by pair."
+        )
+    return lines
 
 
 PAGE = """## Backups of PostgreSQL
 
 Made by `make bench-backup SIZE={size}` on {machine}; {versions}.
 The data: {gigabytes:.2f} GB on disk, a third pgbench's tables, a third JSON documents, a third bytes that cannot be compressed; all of it in the page cache.
-{rounds}, taken in turn: medians (lowest to highest); the greatest memory and staging of all runs; one restore each. Load of the machine when they began: {load:.2f}.
+{rounds}, taken in turn{slow}: medians (lowest to highest); the greatest memory and staging of all runs; one restore each.
+Load of the machine when they began: {load:.2f}.
 
 {peers}
 
 - *CPU*: user and system time of all processes of the backup and of the server's processes during it, per GB on disk.
-- *memory*: greatest sum over the backup's processes, without the server's, of their proportional set size, ten times a second; *our own*: of the module's process alone,
-  without the tools that it runs.
+- *memory*: greatest sum over the backup's processes, without the server's, of their proportional set size, ten times a second;
+  *our own*: of the module's process alone, without the tools that it runs.
 - *staged*: files outside the destination that one of the backup's processes wrote or had open for writing, ten times a second.
-- *restored after*: from the start of the restore until a query was answered by a server that was empty (logical), or not there, before. Row counts were compared after that.
+- *restored after*: from the start of the restore until a query was answered by a server that was empty (logical), or not there, before.
+  Row counts were compared after that.
 - PostgreSQL runs with `fsync` on, as the source and as the target of a restore. Which backups wait for the disk themselves is said below.
 
 What each one does:
@@ -284,6 +294,12 @@ What the machine can do:
 """
 
 
+def legend(result: Result) -> str:
+    """Say what a peer does, and what went wrong if it has figures all the same."""
+    failed = f" **Failed**: {result.reason}" if result.costs and result.problem else ""
+    return f"- {result.name}: {result.what}.{failed}"
+
+
 def page(found: Findings) -> str:
     """Return the section of docs/benchmarks.md."""
     wanted = table(["target", "found", ""], [[target.what, target.found, target.verdict] for target in targets(found)])
@@ -295,9 +311,10 @@ def page(found: Findings) -> str:
         versions=found.versions,
         gigabytes=found.raw_bytes / 1e9,
         rounds=rounds,
+        slow=" (two, where a backup takes more than four times as long as the fastest)" if found.rounds > 2 else "",
         load=found.load,
         peers=peers_table(found),
-        legend="\n".join(f"- {result.name}: {result.what}.{f' **Failed**: {result.reason}' if result.costs and result.problem else ''}" for result in found.results),
+        legend="\n".join(legend(result) for result in found.results),
         targets=wanted,
         limits=limits_table(found),
         lines="\n".join([*lowest_limits(found), *memory_lines(found), *noop_lines(found)]),
