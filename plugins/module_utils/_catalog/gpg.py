@@ -60,7 +60,7 @@ class Home:
             os.rename(made, self.path)
         except OSError as error:
             raise MainstayError("make a private folder for gpg", error.strerror or error) from error
-        self._sockets: list[str] = []
+        self._sockets = [os.path.join(self.path, "S.gpg-agent")]
         self.close = weakref.finalize(self, _remove, self.path, self._sockets, lock)
         _kept.append(self)
 
@@ -83,7 +83,9 @@ class Home:
             InvalidInput: it is no private key, or protected by a passphrase.
         """
         doing = "import the private key into a private folder of gpg"
-        self._sockets.append(run(Command(("gpgconf", "--homedir", self.path, "--list-dirs", "agent-socket")), "find the socket of gpg's agent").strip())
+        address = run(Command(("gpgconf", "--homedir", self.path, "--list-dirs", "agent-socket")), "find the socket of gpg's agent").strip()
+        if address not in self._sockets:
+            self._sockets.append(address)
         try:
             packets = run(self.command("--list-packets"), doing, stdin=descriptor)
             if "skey[" in packets and not _OPEN_KEY.search(packets):

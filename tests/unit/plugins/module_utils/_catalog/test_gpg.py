@@ -92,6 +92,9 @@ def check_nothing_left() -> t.Iterator[None]:
     while gpg._kept:
         gpg._kept.pop().close()
     assert homes() == []
+    deadline = time.monotonic() + 1
+    while agents() and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert agents() == []
 
 
