@@ -23,7 +23,9 @@ CIPHER = "aes-256-cbc"
 CONFIG_PATH = "/etc/pgbackrest/pgbackrest.conf"
 """Where pgBackRest, and so ``archive_command``, looks for its configuration."""
 
-_OURS = re.compile(r"repo\d+-(path|type|cipher-type|cipher-pass|s3-(bucket|endpoint|key|key-secret|token)|retention-.*)|pg\d+-(path|host.*)|stanza|config.*|repo")
+_OURS = re.compile(
+    r"repo\d+-(path|type|cipher-type|cipher-pass|s3-(bucket|endpoint|key|key-secret|token)|retention-.*)|pg\d+-(path|host.*)|stanza|config.*|repo"
+)
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 

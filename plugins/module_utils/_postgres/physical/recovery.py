@@ -249,8 +249,8 @@ def _state(login: Login) -> dict[str, t.Any] | None:
                 connection,
                 """
                 SELECT pg_is_in_recovery() AS recovering, pg_last_wal_replay_lsn()::text AS lsn, pg_last_xact_replay_timestamp() AS committed,
-                       (SELECT CASE WHEN pg_is_in_recovery() THEN timeline_id ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END
-                          FROM pg_control_checkpoint()) AS timeline
+                       (SELECT CASE WHEN pg_is_in_recovery() THEN timeline_id
+                               ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END FROM pg_control_checkpoint()) AS timeline
                 """,
             )[0]
     except MainstayError:

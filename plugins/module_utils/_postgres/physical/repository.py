@@ -373,7 +373,8 @@ def read_repository(engine: Engine, number: int) -> Repository:
     archives, paths = parse_archive(listing, found.sets)
     for name, archive in archives.items():
         wanted = {timeline: path for (owner, timeline), path in paths.items() if owner == name}
-        histories = {timeline: parse_history(engine.read(number, f"archive/{engine.stanza}/{path}").decode(errors="replace")) for timeline, path in wanted.items()}
+        texts = {timeline: engine.read(number, f"archive/{engine.stanza}/{path}").decode(errors="replace") for timeline, path in wanted.items()}
+        histories = {timeline: parse_history(text) for timeline, text in texts.items()}
         archives[name] = dataclasses.replace(archive, histories=histories)
     return dataclasses.replace(found, archives=archives)
 

@@ -94,7 +94,8 @@ class Target:
         except ValueError as error:
             raise InvalidInput(f"recover to the time {self.value!r}", error, "give it in ISO 8601, such as 2026-11-22T17:42:00Z") from error
         if found.tzinfo is None:
-            raise InvalidInput(f"recover to the time {self.value!r}", "it has no zone, so it could mean different moments", f"add the zone, such as {self.value}Z")
+            cause = "it has no zone, so it could mean different moments"
+            raise InvalidInput(f"recover to the time {self.value!r}", cause, f"add the zone, such as {self.value}Z")
         return found.astimezone(datetime.timezone.utc)
 
 

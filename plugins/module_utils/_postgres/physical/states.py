@@ -282,7 +282,8 @@ def _copied(session: Session) -> Outcome:
         outcome.after = list(outcome.before)
     if due:
         newest = outcome.backup
-        copied = Session({**params, "retention": None, "backup_type": "full"}, dataclasses.replace(session.upkeep, policy=None), session.check_mode, session.user)
+        upkeep = dataclasses.replace(session.upkeep, policy=None)
+        copied = Session({**params, "retention": None, "backup_type": "full"}, upkeep, session.check_mode, session.user)
         _take_due(copied, outcome, found, due)
         outcome.backup = newest
     return outcome

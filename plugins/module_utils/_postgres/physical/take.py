@@ -52,8 +52,8 @@ def read_running(connection: t.Any) -> Running:
     row = rows(
         connection,
         """
-        SELECT current_setting('data_directory') AS data_dir, current_setting('archive_mode') AS archive_mode, current_setting('archive_command') AS archive_command,
-               split_part(current_setting('unix_socket_directories'), ',', 1) AS socket_dir
+        SELECT current_setting('data_directory') AS data_dir, current_setting('archive_mode') AS archive_mode,
+               current_setting('archive_command') AS archive_command, split_part(current_setting('unix_socket_directories'), ',', 1) AS socket_dir
         """,
     )[0]
     databases = tuple({name: item[name] for name in ("name", "owner", "encoding", "size_bytes")} for item in facts.read_databases(connection))

@@ -144,8 +144,8 @@ def _checksums(trial: Trial) -> dict[str, t.Any]:
     if not own and (unnamed := unnamed_segments(text, files)):
         own = [f"{unnamed} segments of the log"]
     if own or statuses:
-        cause = f"{', '.join(own[:20]) or 'no single file is named'}" + (f"; {', '.join(f'{label} is {said}' for label, said in statuses.items())}" if statuses else "")
-        raise VerificationFailed(doing, cause, "use another backup")
+        said = [", ".join(own[:20]) or "no single file is named", *(f"{label} is {status}" for label, status in statuses.items())]
+        raise VerificationFailed(doing, "; ".join(said), "use another backup")
     if f"backup: {trial.entry.set.label}, status: valid" not in text:
         raise MainstayError(doing, f"pgBackRest {engine.version_text} said nothing of {trial.entry.set.label}", "verify it at the level restore")
     return {"checksum": "valid", "faults_elsewhere": sorted(set(files))}

@@ -80,7 +80,8 @@ def test_copies_and_versions() -> None:
 
 def test_peers_and_server() -> None:
     """Peers are reached by TLS; the server lets its clients in for this stanza only."""
-    text = render(dataclasses.replace(BASE, peers=({**PEER, "postgres_port": 5434, "data_dir": "/other"}, PEER), server={**PEER, "clients": ["data2", "data3"]}))
+    peers = ({**PEER, "postgres_port": 5434, "data_dir": "/other"}, PEER)
+    text = render(dataclasses.replace(BASE, peers=peers, server={**PEER, "clients": ["data2", "data3"]}))
     assert "tls-server-auth=data2=ledger\ntls-server-auth=data3=ledger\n" in text
     stanza = read(text.replace("tls-server-auth=data3=ledger\n", ""))["ledger"]
     assert (stanza["pg2-host"], stanza["pg2-host-type"], stanza["pg2-host-port"], stanza["pg2-path"], stanza["pg2-port"]) == (

@@ -143,7 +143,8 @@ def test_histories_and_listing() -> None:
 
 def info(code: int, message: str = "ok") -> list[dict[str, t.Any]]:
     """Return what ``pgbackrest info`` answers without backups."""
-    return [{"name": "ledger", "archive": [], "backup": [], "db": [], "repo": [{"key": 1, "status": {"code": code, "message": message}}], "status": {"code": code}}]
+    repository = {"key": 1, "status": {"code": code, "message": message}}
+    return [{"name": "ledger", "archive": [], "backup": [], "db": [], "repo": [repository], "status": {"code": code}}]
 
 
 def test_info() -> None:
