@@ -138,7 +138,7 @@ def test_the_module_is_stopped(run_module: Runner, books: PostgresServer, option
         assert result["failed"] and f"the module received {number.name}" in result["msg"], result
         assert left_in(options["store"]) == []
     wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in running.values()), "the end of the programs")
-    wait_for(lambda: not books.query("SELECT FROM pg_stat_activity WHERE datname = 'books'"), "the end of the sessions")
+    wait_for(lambda: not books.query("SELECT pid FROM pg_stat_activity WHERE datname = 'books'"), "the end of the sessions")
     info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
     assert info["backups"] == [] and info["incomplete"] == []
 
@@ -264,7 +264,7 @@ def test_many_databases_cut_short(
     assert result["failed"] and cause in result["msg"], result
     assert left_in(options["store"]) == []
     assert not any(os.path.exists(f"/proc/{pid}") for pid in dumps)
-    wait_for(lambda: not books.query("SELECT FROM pg_stat_activity WHERE datname LIKE 'books%'"), "the end of the sessions")
+    wait_for(lambda: not books.query("SELECT pid FROM pg_stat_activity WHERE datname LIKE 'books%'"), "the end of the sessions")
     info = run_module("pg_backup_info", {"name": "books", "store": options["store"]})
     assert info["backups"] == [] and info["incomplete"] == []
 

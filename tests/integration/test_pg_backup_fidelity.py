@@ -241,7 +241,7 @@ def test_it_comes_back_in_another_cluster(
         result = run_module("pg_backup", {**options, **target.login, "state": "restored", "backup_id": taken["backup"]["id"]})
         assert not result["failed"], result
         after = everything(target)
-        assert target.query("SELECT FROM pg_namespace WHERE nspname = 'public'", ODD) == [], "a schema that was dropped stays away"
+        assert target.query("SELECT nspname FROM pg_namespace WHERE nspname = 'public'", ODD) == [], "a schema that was dropped stays away"
         found = target.query("SELECT reltuples FROM pg_class WHERE relname IN ('people', 'measures_2025_a') ORDER BY relname", "whole")
         assert found == [(106,), (200,)], "statistics are gathered"
     assert "\n".join(line for name in before for line in changes(before[name], after[name])) == ""
