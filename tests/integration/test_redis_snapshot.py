@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import io
 import json
@@ -264,7 +265,8 @@ def command_line(pid: int | str) -> list[str]:
 def children(pid: int) -> list[int]:
     """The child processes of a process."""
     found: list[int] = []
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+    for task in glob.glob(f"/proc/{pid}/task/*/children"):
+        path = pathlib.Path(task)
         with contextlib.suppress(OSError):
             found += [int(word) for word in path.read_text().split()]
     return found
@@ -273,6 +275,19 @@ def children(pid: int) -> list[int]:
 def descendants(pid: int) -> list[int]:
     """The child processes of a process, and theirs."""
     return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def marked(word: str) -> list[int]:
+    """The processes that have a word in their environment: whoever started them, and whatever group and session they are in.
+
+    Redis is none of them: it writes its title over its environment.
+    """
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
 
 
 def failed(result: Result, *words: str) -> None:
@@ -813,9 +828,10 @@ def test_through_ansible_with_s3_and_no_secret_anywhere(job: Job, slow: RedisSer
     output = job.folder / "output"
     slow.client().config_set("rdb-key-save-delay", "50")
     with output.open("wb") as target:
-        process = subprocess.Popen(command, env=run_module.environment(), stdin=subprocess.DEVNULL, stdout=target, stderr=target)
+        mark = f"run-{secrets.token_hex(8)}"
+        process = subprocess.Popen(command, env=run_module.environment(TEST_RUN=mark), stdin=subprocess.DEVNULL, stdout=target, stderr=target)
         while process.poll() is None:
-            seen |= {(pid, line) for pid in descendants(process.pid) for line in command_line(pid)}
+            seen |= {(pid, line) for known in marked(mark) for pid in (known, *descendants(known)) for line in command_line(pid)}
             time.sleep(0.02)
     slow.client().config_set("rdb-key-save-delay", "0")
     said = output.read_text()
