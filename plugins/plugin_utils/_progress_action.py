@@ -4,7 +4,7 @@
 """The action behind every long-running module: it shows how far the module is, and ends it on the host when the user interrupts.
 
 The module is sent with a small launcher around it (``_progress_job.py``) and otherwise executed, and its result read, by Ansible's own code. A module that ends
-within :data:`PATIENCE_SECONDS` costs not one SSH execution more than without; one that goes on is looked at by one execution per look.
+before it has anything to show costs not one SSH execution more than without; one that goes on is looked at by one execution per look.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ INTERVAL_VARIABLE = "mainstay_progress_interval"
 INTERVAL_ENVIRONMENT = "MAINSTAY_PROGRESS_INTERVAL"
 
 PATIENCE_SECONDS = 1.0
-"""So long the first execution waits for the module's end, before it is looked at from time to time."""
+"""So long the first execution waits for the end of a module that has begun a phase, before it is looked at from time to time."""
+
+SILENCE_SECONDS = 20.0
+"""The same for one that has begun none: it only reads what is there, and that takes one execution on a slow host as well."""
 
 RECONNECT_SECONDS = 240.0
 """So long a lost connection is tried again; then the task ends as unreachable."""
@@ -208,7 +211,8 @@ class _Job:
         """Return the module with the launcher around it."""
         self.sent = True
         source = pathlib.Path(job.__file__).read_text(encoding="utf-8")
-        options = {"name": self.name, "temporary": self.temporary, "patience": PATIENCE_SECONDS, "lease": LEASE_SECONDS, "grace": GRACE_SECONDS}
+        seconds = {"patience": PATIENCE_SECONDS, "silence": SILENCE_SECONDS, "lease": LEASE_SECONDS, "grace": GRACE_SECONDS}
+        options = {"name": self.name, "temporary": self.temporary, **seconds}
         return to_bytes(f"{source}\n\nsys.exit(start({options!r}, {module!r}, {source!r}))\n")
 
     def answer(self, result: dict[str, t.Any]) -> dict[str, t.Any] | None:

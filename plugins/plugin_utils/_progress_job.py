@@ -31,7 +31,8 @@ def start(options: dict[str, t.Any], module: bytes, source: str) -> int:
     """Run a module for a while, and leave it to its supervisor if it does not end.
 
     Args:
-        options: ``name`` of the folder, ``temporary`` (where it goes if that can be written to), ``patience``, ``lease`` and ``grace`` in seconds.
+        options: ``name`` of the folder, ``temporary`` (where it goes if that can be written to), and in seconds ``patience`` (how long to wait for the end of
+            a module that has something to show), ``silence`` (the same of one that has not), ``lease`` and ``grace``.
         module: the module as Ansible would give it to the interpreter.
         source: the text of this file.
 
@@ -53,7 +54,12 @@ def start(options: dict[str, t.Any], module: bytes, source: str) -> int:
         finally:
             os._exit(0)
     os.close(notify)
-    if not select.select([ended], [], [], options["patience"])[0]:
+    began = time.monotonic()
+    while not (over := select.select([ended], [], [], POLL_SECONDS)[0]):
+        waited = time.monotonic() - began
+        if waited >= options["silence"] or (waited >= options["patience"] and os.path.getsize(f"{folder}/progress")):
+            break
+    if not over:
         try:
             say({"folder": folder, "python": sys.executable})
         except OSError:  # nobody is there to follow it

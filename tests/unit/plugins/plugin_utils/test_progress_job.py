@@ -37,9 +37,12 @@ class Host:
         self.temporary = folder
         self.environment = {"PATH": "/usr/bin:/bin", "CLEANED": str(folder / "cleaned")}
 
-    def start(self, module: str, patience: float = 0.3, lease: float = 60, grace: float = 10, **options: t.Any) -> subprocess.CompletedProcess[str]:
+    def start(
+        self, module: str, patience: float = 0.3, silence: float = 0, lease: float = 60, grace: float = 10, **options: t.Any
+    ) -> subprocess.CompletedProcess[str]:
         """Start a module; it is sent by standard input."""
-        given = {"name": "job", "temporary": str(self.temporary), "patience": patience, "lease": lease, "grace": grace}
+        seconds = {"patience": patience, "silence": max(patience, silence), "lease": lease, "grace": grace}
+        given = {"name": "job", "temporary": str(self.temporary), **seconds}
         text = f"{SOURCE}\n\nsys.exit(start({given!r}, {module.encode()!r}, {SOURCE!r}))\n"
         keywords: dict[str, t.Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return subprocess.run([sys.executable], input=text, text=True, env=self.environment, timeout=30, check=False, **keywords)
@@ -123,6 +126,16 @@ def test_a_long_module_is_followed_to_its_end(host: Host) -> None:
     assert host.left() == []
 
 
+def test_a_module_that_shows_nothing_has_more_time(host: Host) -> None:
+    """A slow look at what is there is over in one execution; the first phase ends the wait."""
+    assert host.start("import time\ntime.sleep(1.5)\nprint('{}')\n", silence=20).stdout == "{}\n"
+    assert host.left() == []
+    began = time.monotonic()
+    answer_of(host.start(REPORT + "time.sleep(1)\nreport.write('one\\n')\ntime.sleep(300)\n", silence=20).stdout)
+    assert time.monotonic() - began < 15
+    host.call("end")
+
+
 def test_a_report_that_began_anew_is_read_from_its_begin(host: Host) -> None:
     """The module cuts the file when it is large."""
     host.start(REPORT + "report.write('x' * 50 + '\\n')\nreport.truncate(0)\nreport.write('new\\n')\ntime.sleep(30)\n")
@@ -132,8 +145,9 @@ def test_a_report_that_began_anew_is_read_from_its_begin(host: Host) -> None:
 
 def test_the_end_lets_the_module_clean_up(host: Host) -> None:
     """SIGTERM, and time for what it does then."""
-    host.start(CLEAN + "time.sleep(300)\n")
+    host.start(CLEAN + REPORT + "report.write('ready\\n')\ntime.sleep(300)\n")
     leader = host.process()
+    until(lambda: host.call("follow", "0", "0.1")["progress"] == "ready\n", "the module is ready")
     host.call("end")
     assert host.left() == ["cleaned"]
     assert session(leader) == []
@@ -143,7 +157,7 @@ def test_the_end_ends_the_stubborn_and_their_children(host: Host) -> None:
     """SIGKILL after the grace, to every process group of the session."""
     host.start(STUBBORN + "time.sleep(300)\n", grace=0.5)
     leader = host.process()
-    assert len(session(leader)) == 2
+    until(lambda: len(session(leader)) == 2, "the module has its child")
     host.call("end")
     assert session(leader) == [] and host.left() == []
 
@@ -172,7 +186,7 @@ def test_a_lost_supervisor_is_told(host: Host) -> None:
 def test_a_launcher_whose_controller_has_gone_ends_the_job(host: Host) -> None:
     """Its line finds a closed pipe: nobody knows of the job, so there must be none."""
     module = "import os, pathlib, time\npathlib.Path(os.environ['CLEANED']).write_text(str(os.getpid()))\ntime.sleep(300)\n"
-    given = {"name": "job", "temporary": str(host.temporary), "patience": 1.0, "lease": 60, "grace": 5}
+    given = {"name": "job", "temporary": str(host.temporary), "patience": 1.0, "silence": 1.0, "lease": 60, "grace": 5}
     text = f"{SOURCE}\n\nsys.exit(start({given!r}, {module.encode()!r}, {SOURCE!r}))\n"
     process = subprocess.Popen([sys.executable], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=host.environment)
     assert process.stdin and process.stdout
