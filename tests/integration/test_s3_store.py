@@ -22,6 +22,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import DamagedObject, hash_object
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.s3 import S3Options, S3Store
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import BLOCK, ObjectExists, ObjectMissing
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.transfer import MIN_PART
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
@@ -77,7 +78,7 @@ def test_writing_what_fits_into_one_part_survives(hostile: HostileS3, store: S3S
     assert fault.hits == 1 and hostile.content("backups", "p/a/b") == SMALL and hostile.count("CreateMultipartUpload") == hostile.count("CompleteMultipartUpload")
 
 
-@pytest.mark.parametrize("length", [0, 1, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, 16 << 20])
+@pytest.mark.parametrize("length", [0, 1, MIN_PART - 1, MIN_PART, MIN_PART + 1, 2 * MIN_PART])
 def test_lengths_at_the_borders_of_parts(hostile: HostileS3, store: S3Store, length: int) -> None:
     store.write_stream("a/b", io.BytesIO(DATA[:length]), 0)
     assert hostile.content("backups", "p/a/b") == DATA[:length] == read(store, "a/b") and hostile.uploads == {}
@@ -270,9 +271,9 @@ print(peak() - before)
 """
 
 
-@pytest.mark.parametrize(("expected", "limit"), [(0, 40 << 20), (100 * 10**9, 80 << 20)])
+@pytest.mark.parametrize(("expected", "limit"), [(0, 30 << 20), (100 * 10**9, 80 << 20)])
 def test_memory_of_an_upload(tmp_path: pathlib.Path, expected: int, limit: int) -> None:
-    """What an upload takes beyond boto3 itself, measured in a process of its own: 24 MiB of buffers and some small change."""
+    """What an upload takes beyond boto3 itself, measured in a process of its own: 15 MiB of buffers and some small change."""
     with HostileS3(tmp_path) as server:
         server.buckets = {"backups": {}}
         done = subprocess.run([sys.executable, "-c", MEASURE, server.endpoint_url, str(expected)], check=True, capture_output=True, text=True, cwd="/")

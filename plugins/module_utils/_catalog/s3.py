@@ -14,17 +14,7 @@ import traceback
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectExists, ObjectMissing, StoredObject, check_key, read_small
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.transfer import (
-    MAX_PART,
-    MAX_PARTS,
-    MIN_PART,
-    Download,
-    Upload,
-    code_of,
-    md5_of,
-    part_size,
-    pause,
-)
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.transfer import Download, Upload, code_of, md5_of, pause
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 try:
@@ -229,4 +219,5 @@ _NEXT_STEPS = {
     "InvalidAccessKeyId": "check access_key",
     "SignatureDoesNotMatch": "check secret_key and the host's clock",
     "RequestTimeTooSkewed": "correct the host's clock",
+    "ExpiredToken": "get a new session_token that lasts as long as the backup",
 }

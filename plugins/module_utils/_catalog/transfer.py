@@ -32,7 +32,8 @@ except ImportError:  # s3.py says what is missing
 
 MAX_PARTS = 10_000
 """Parts of one object at most (Amazon S3 user guide, "Multipart upload limits")."""
-MIN_PART = 8 << 20
+MIN_PART = 5 << 20
+"""Bytes of a part at least, but for the last one (the same guide)."""
 MAX_PART = 5 << 30
 WORKERS = 2
 """Parts that are sent at once; one more is being filled."""
@@ -294,6 +295,8 @@ class Download(io.RawIOBase):
                 if self._body is None:
                     self._resume()
                 block = t.cast(bytes, self._body.read(None if size is None or size < 0 else size))
+                if self._position + len(block) > self._size:
+                    raise MainstayError(self._doing, f"the store gives more than the {self._size} bytes that it said")
                 if block or self._position == self._size or size == 0:
                     self._position += len(block)
                     return block

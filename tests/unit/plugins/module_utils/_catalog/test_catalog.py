@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue: ids, manifests, which backup is meant, durations, parts, and what the pipeline does when something in it fails."""
+"""The catalogue: ids, manifests, which backup is meant, durations, and what the pipeline does when something in it fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catalogue as catalogues
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manifest as manifests
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline, process, s3, spec, verify
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline, process, spec, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, Identity, reading_filters
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore, ObjectExists, ObjectMissing, check_key, read_small
@@ -146,15 +146,6 @@ class TestDurations:
     def test_refused(self, text: str) -> None:
         with pytest.raises(InvalidInput):
             spec.parse_duration(text)
-
-
-@pytest.mark.parametrize("expected", [0, 1, 1 << 20, 80 << 30, 84 << 30, 1 << 40, 5 << 40])
-def test_parts_hold_twice_the_expected_size(expected: int) -> None:
-    """Amazon's limits: 10,000 parts of 5 MiB to 5 GiB."""
-    size = s3.part_size(expected)
-    assert s3.MIN_PART <= size <= s3.MAX_PART and size % (1 << 20) == 0
-    assert size * s3.MAX_PARTS >= 2 * expected
-    assert size == s3.MIN_PART or (size - (1 << 20)) * s3.MAX_PARTS < 2 * expected
 
 
 class TestLocalStore:

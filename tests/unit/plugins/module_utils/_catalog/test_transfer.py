@@ -16,7 +16,7 @@ LARGEST = 5 * 10**12
 """Bytes of the largest object, 5 TB (Amazon S3 user guide; since then raised to 50 TB, which other stores have not followed)."""
 
 
-@pytest.mark.parametrize("expected", [0, 1, 8 << 20, 41_943_040_000, 41_943_040_001, 10**12, LARGEST])
+@pytest.mark.parametrize("expected", [0, 1, 5 << 20, 26_214_400_000, 26_214_400_001, 10**12, LARGEST])
 def test_the_expected_size_fits_into_equal_parts(expected: int) -> None:
     size = transfer.part_size(expected)
     numbers = range(1, max(1, -(-expected // size)) + 1)
@@ -34,7 +34,7 @@ def test_what_was_not_expected_fits_too(first: int, capacity: int) -> None:
     assert sizes[transfer.EQUAL_PARTS - 1] == first < sizes[transfer.EQUAL_PARTS]
 
 
-@pytest.mark.parametrize(("expected", "budget"), [(0, 24 << 20), (40 * 10**9, 24 << 20), (150 * 10**9, 96 << 20), (350 * 10**9, 150 << 20)])
+@pytest.mark.parametrize(("expected", "budget"), [(0, 15 << 20), (26 * 10**9, 15 << 20), (150 * 10**9, 96 << 20), (350 * 10**9, 150 << 20)])
 def test_memory_of_a_transfer(expected: int, budget: int) -> None:
     """Buffers: one that is filled, and one for each part on its way."""
     size = transfer.part_size(expected)
