@@ -370,7 +370,8 @@ class Catalogue:
         filters = reading_filters(manifest.compression, manifest.encryption, identity)
         require_programs(filters)
         try:
-            return pipeline.read_object(self.store, f"{self._base}/{backup.id}/{name}", (record.bytes, record.sha256), filters, consumer)
+            key, expected = f"{self._base}/{backup.id}/{name}", (record.bytes, record.sha256)
+            return pipeline.read_object(self.store, key, expected, filters, consumer, record.plain_bytes or None)
         except pipeline.PipelineError as error:
             if any(words in error.cause for words in NO_MATCH):
                 known = ", ".join(manifest.encryption.get("recipients", []))
