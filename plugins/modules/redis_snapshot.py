@@ -391,7 +391,8 @@ pruned:
   elements: str
   returned: success
 phases:
-  description: Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist, replicas; copy, prune, remove).
+  description:
+    - Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; replicate, persist, replicas; copy, prune, remove).
   type: dict
   returned: success
 seconds:

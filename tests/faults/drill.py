@@ -57,7 +57,8 @@ class Subject:
 
     def verify(self, backup_id: str, level: str, **given: t.Any) -> Result:
         """Verify a backup."""
-        return self.run(self.module, {**self.options, **self.opening, "state": "verified", "backup_id": backup_id, "verify_level": level, "max_age": "0", **given})
+        wanted = {"state": "verified", "backup_id": backup_id, "verify_level": level, "max_age": "0"}
+        return self.run(self.module, {**self.options, **self.opening, **wanted, **given})
 
     def info(self) -> Result:
         """List the backups."""
@@ -184,7 +185,10 @@ TAKING = [
     Case("lost answer of the manifest", (("reset_after", NEW),)),
     Case("slow down", (("status", {"count": 4, "status": 503, "code": "SlowDown"}),)),
     Case("throttled parts", (("status", {**PART, "count": 3, "status": 429, "code": "TooManyRequests"}),)),
-    Case("errors here and there", (("status", {**PART, "nth": 2}), ("status", DONE), ("status", {**NEW, "status": 502}), ("status", {"nth": 3, "status": 504}))),
+    Case(
+        "errors here and there",
+        (("status", {**PART, "nth": 2}), ("status", DONE), ("status", {**NEW, "status": 502}), ("status", {"nth": 3, "status": 504})),
+    ),
     Case("down for parts", (("status", {**PART, **ALWAYS}),), r"InternalError.*UploadPart"),
     Case("down for the last request", (("status", {**DONE, **ALWAYS, "status": 503, "code": "ServiceUnavailable"}),), r"ServiceUnavailable.*CompleteMultipart"),
     Case("down for the manifest", (("status", {**NEW, **ALWAYS}),), r"write .*manifest.json.*InternalError.*PutObject"),
@@ -207,7 +211,11 @@ TAKING = [
     Case("no checksum trailers, no conditional writes", switches={"refuse_trailers": True, "conditional": "refuse"}, short=True),
     Case("conditions passed over", switches={"conditional": "ignore"}),
     Case("credentials refused", (("status", {**ALWAYS, "status": 403, "code": "InvalidAccessKeyId"}),), "check access_key"),
-    Case("writing refused", (("status", {"operation": "PutObject|Create.*", **ALWAYS, "status": 403, "code": "AccessDenied"}),), "credentials need s3:ListBucket"),
+    Case(
+        "writing refused",
+        (("status", {"operation": "PutObject|Create.*", **ALWAYS, "status": 403, "code": "AccessDenied"}),),
+        "credentials need s3:ListBucket",
+    ),
     Case("credentials that expire", (("status", {**PART, "nth": 3, "count": None, "status": 403, "code": "ExpiredToken"}),), "ExpiredToken"),
     Case("half a listing", (("cut_answer", {"operation": "ListObjectsV2", "count": 2}),)),
     Case("half an answer to the last request", (("cut_answer", DONE),)),

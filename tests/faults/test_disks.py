@@ -127,7 +127,8 @@ def test_write_ahead_log(logical: Subject, disk: pathlib.Path, server_root: path
     with postgresql(server_root / "wal", f"--waldir={log}", "--wal-segsize=1", max_wal_size="4MB", min_wal_size="2MB", wal_keep_size="1GB") as target:
         target.query("CREATE DATABASE books")
         target.query("CREATE TABLE pages AS SELECT 7 AS n", "books")
-        given = {**logical.options, **target.login, "databases": [], "state": "restored", "backup_id": taken, "on_existing": "replace", "include_globals": False}
+        wanted = {"databases": [], "state": "restored", "backup_id": taken, "on_existing": "replace", "include_globals": False}
+        given = {**logical.options, **target.login, **wanted}
         result = logical.run(logical.module, given)
         assert result["failed"] and result["msg"].startswith("could not "), result
         grow(disk)

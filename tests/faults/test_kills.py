@@ -62,14 +62,16 @@ def test_redis(run_module: Runner, age_keys: AgeKeys, server_root: pathlib.Path,
     with redis_server(server_root / f"redis-{kind}") as server:
         encryption = {"recipients": [age_keys.operators.public], "identity": age_keys.operators.private}
         store = s3_store(hostile) if kind == "s3" else {"type": "local", "path": str(tmp_path / "store")}
-        kill_drill(Subject(run_module, "redis_snapshot", {**server.login, "name": "cache", "encryption": encryption, "store": store}), KILLS // 2, f"redis_snapshot, {kind}")
+        options = {**server.login, "name": "cache", "encryption": encryption, "store": store}
+        kill_drill(Subject(run_module, "redis_snapshot", options), KILLS // 2, f"redis_snapshot, {kind}")
 
 
 @pytest.fixture
 def physical(run_module: Runner, server: PostgresServer, server_root: pathlib.Path) -> Subject:
     """pg_backup by pgBackRest of the same server."""
     store = {"type": "local", "path": str(server_root / "repository")}
-    text = render(Settings("books", (store,), encrypted=False, data_dir=str(server.data_dir), socket_path=str(server.socket_dir), port=server.port, user="postgres"))
+    place = {"data_dir": str(server.data_dir), "socket_path": str(server.socket_dir), "port": server.port}
+    text = render(Settings("books", (store,), encrypted=False, user="postgres", **place))
     archive_with_pgbackrest(server, server.socket_dir, text, "books")
     wanted = {"method": "physical", "name": "books", "store": store, "encryption": {"type": "none"}}
     return Subject(run_module, "pg_backup", {**server.login, **wanted})
@@ -83,7 +85,8 @@ def test_a_server_that_is_killed(subject: Subject, server: PostgresServer, hosti
     """SIGKILL of the postmaster, and of the backend that sends the rows, in the middle of a dump."""
     subject.options["store"] = s3_store(hostile)
     hostile.fault("slow", operation="UploadPart", count=None, amount=4 << 20)
-    for victim, cause in (("postmaster", "server closed the connection|terminating connection"), ("backend", "server closed the connection|terminating connection")):
+    cause = "server closed the connection|terminating connection"
+    for victim in ("postmaster", "backend"):
         process = subject.run.start(subject.module, {**subject.options, "max_age": "0"})
         deadline = time.monotonic() + 60
         while not hostile.count("UploadPart"):

@@ -71,7 +71,7 @@ READING: list[tuple[str, str, Options, str, bool]] = [
 
 @pytest.mark.parametrize(("kind", "given", "cause", "blamed"), [case[1:] for case in READING], ids=[case[0] for case in READING])
 def test_reading(logical: Subject, hostile: HostileS3, books: PostgresServer, kind: str, given: Options, cause: str, blamed: bool) -> None:
-    """Verification at every level, and a restore: survived, or said for what it is; what only the way is to blame for is not written into the backup's record."""
+    """Verification at every level, and a restore: survived, or said for what it is; what the way alone is to blame for is not in the backup's record."""
     backup_id = logical.take()["backup"]["id"]
     for level in LEVELS:
         hostile.fault(kind, **given)

@@ -55,8 +55,8 @@ def part_size(expected_bytes: int) -> int:
 def grown_size(first: int, number: int) -> int:
     """Return the bytes of a part by its number (from 1).
 
-    Parts are equal, which some stores insist on (Cloudflare R2), up to number 5,000: that is the expected size. If the estimate was wrong or there was none, they
-    double with every 500 parts after it, so that 5 TB fit from the smallest parts on.
+    Parts are equal, which some stores insist on (Cloudflare R2), up to number 5,000: that is the expected size. If the estimate was wrong or there was
+    none, they double with every 500 parts after it, so that 5 TB fit from the smallest parts on.
     """
     return min(MAX_PART, first << max(0, -(-(number - EQUAL_PARTS) // DOUBLED_PARTS)))
 

@@ -25,7 +25,9 @@ def test_the_expected_size_fits_into_equal_parts(expected: int) -> None:
     assert transfer.MIN_PART <= size <= transfer.MAX_PART and size % (1 << 20) == 0
 
 
-@pytest.mark.parametrize(("first", "capacity"), [(transfer.MIN_PART, LARGEST), (transfer.part_size(10**11), LARGEST), (transfer.part_size(LARGEST), 3 * LARGEST)])
+@pytest.mark.parametrize(
+    ("first", "capacity"), [(transfer.MIN_PART, LARGEST), (transfer.part_size(10**11), LARGEST), (transfer.part_size(LARGEST), 3 * LARGEST)]
+)
 def test_what_was_not_expected_fits_too(first: int, capacity: int) -> None:
     """From the smallest parts on, as for an unknown size."""
     sizes = [transfer.grown_size(first, number) for number in range(1, transfer.MAX_PARTS + 1)]

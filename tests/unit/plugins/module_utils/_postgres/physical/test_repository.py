@@ -261,7 +261,10 @@ def test_targets_that_cannot_be_right(options: dict[str, t.Any], words: str) -> 
 
 def test_options_of_a_target() -> None:
     """What pgBackRest is told of each type."""
-    choose = lambda **options: restore.choose(t.cast(t.Any, Held(GAPLESS)), "latest", target(**options)).options("get %f")  # noqa: E731
+
+    def choose(**options: t.Any) -> list[str]:
+        return restore.choose(t.cast(t.Any, Held(GAPLESS)), "latest", target(**options)).options("get %f")
+
     assert choose() == ["--type=default", "--recovery-option=restore_command=get %f", "--target-timeline=current"]
     assert choose(type="immediate", action="pause") == ["--type=immediate", "--recovery-option=restore_command=get %f", "--target-action=pause"]
     assert choose(type="lsn", value="0/7000200", inclusive=False)[-3:] == ["--target=0/7000200", "--target-exclusive", "--target-action=promote"]
@@ -270,7 +273,10 @@ def test_options_of_a_target() -> None:
 
 def test_which_type_is_taken() -> None:
     """What has nothing good to stand on becomes a full backup; a stronger type counts where a weaker one is wanted."""
-    held = lambda *sets, **more: t.cast(t.Any, Held(Repository(1, sets, {}, "7", True), **more))  # noqa: E731
+
+    def held(*sets: t.Any, **more: t.Any) -> t.Any:
+        return Held(Repository(1, sets, {}, "7", True), **more)
+
     assert take.type_to_take(held(), "incremental")[0] == "full" and take.type_to_take(held(FULL), "full") == ("full", "")
     assert take.type_to_take(held(FULL), "incremental") == ("incr", "") and take.type_to_take(held(LATER, INCR), "differential") == ("diff", "")
     assert "is not good" in take.type_to_take(held(LATER, INCR, bad=(INCR.label,)), "incremental")[1]
