@@ -215,7 +215,8 @@ class S3Store:
 _PREPOSITIONS = {"read": "from", "delete": "from", "write": "to", "connect": "to"}
 _NEXT_STEPS = {
     "NoSuchBucket": "create the bucket or correct its name",
-    "AccessDenied": "the credentials need s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucketMultipartUploads",
+    "AccessDenied": "the credentials need s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload, "
+    "s3:ListBucketMultipartUploads",
     "InvalidAccessKeyId": "check access_key",
     "SignatureDoesNotMatch": "check secret_key and the host's clock",
     "RequestTimeTooSkewed": "correct the host's clock",
