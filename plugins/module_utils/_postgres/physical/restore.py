@@ -153,9 +153,11 @@ def choose(holdings: Holdings, selector: str, target: Target) -> Choice:
     if not reachable:
         raise InvalidInput(doing, f"no backup lies on the way to the timeline {target.timeline}", "choose another target.timeline")
     if target.timeline == "latest":
-        # What left the newest timeline's way is past: its moments are reached by naming its timeline.
-        newest = max(found.timeline for _entry, found in reachable)
-        reachable = [(entry, found) for entry, found in reachable if found.timeline == newest or repository.timeline(entry.set) == newest] or reachable
+        # What left the newest timeline's way is past: its moments are reached by naming its timeline. Timelines of another cluster do not compare.
+        newest: dict[str, int] = {}
+        for entry, found in reachable:
+            newest[entry.set.archive_id] = max(found.timeline, newest.get(entry.set.archive_id, 0))
+        reachable = [(entry, found) for entry, found in reachable if newest[entry.set.archive_id] in (found.timeline, repository.timeline(entry.set))]
     check = {"time": _by_time, "lsn": _by_lsn}.get(target.type)
     if check:
         return check(holdings, reachable, target, doing)
