@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -134,8 +135,9 @@ def copied_bytes(line: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]]) if match else 0
 
 
+@functools.cache
 def find_engine() -> tuple[str, tuple[int, ...], str]:
-    """Return pgBackRest's path, its version as numbers, and in words.
+    """Return pgBackRest's path, its version as numbers, and in words; it is asked once.
 
     Raises:
         MainstayError: it is not installed.

@@ -155,8 +155,7 @@ def _take_due(session: Session, outcome: Outcome, found: t.Sequence[Holdings], d
         outcome.warnings += take.lacking(engine)
         exists = {holdings.repository.number: holdings.repository.exists for holdings in found}
         if not all(exists.values()):
-            outcome.actions.append(f"make the stanza {engine.stanza}")
-        outcome.actions.append("prove that the log arrives in the repository")
+            outcome.actions += [f"make the stanza {engine.stanza}", "prove that the log arrives in the repository"]
         kinds = {}
         for holdings in due:
             kind, why = take.type_to_take(holdings, params["backup_type"])
@@ -177,8 +176,8 @@ def _take_due(session: Session, outcome: Outcome, found: t.Sequence[Holdings], d
 
         def back_up(number: int) -> None:
             with timed(outcome.phases, "backup" if number == 1 else f"backup_copy_{number - 1}"):
-                before = session.holdings(engine, number)
-                taken[number], backup = take.take(before, running, kinds[number], _usable(labels), outcome.warnings)
+                catalogue = session.catalogues[number - 1]
+                taken[number], backup = take.take(engine, catalogue, number, running, kinds[number], _usable(labels), outcome.warnings)
             if number == 1:
                 outcome.backup = backup
 

@@ -11,6 +11,7 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import facts
@@ -122,7 +123,10 @@ def lacking(engine: Engine) -> list[str]:
 
 
 def prepare(engine: Engine, running: Running, repositories: t.Mapping[int, bool], system_identifiers: t.Iterable[str]) -> None:
-    """Make the stanza where it is missing, and prove that a segment of the log arrives in every repository.
+    """Make the stanza where it is missing, and prove then that a segment of the log arrives in every repository.
+
+    Where the stanza exists a backup proves it itself: pgBackRest's option ``archive-check`` (on by default) waits for the segment before the backup's
+    start, and nothing is copied until it came.
 
     Args:
         engine: pgBackRest with all repositories.
@@ -137,8 +141,9 @@ def prepare(engine: Engine, running: Running, repositories: t.Mapping[int, bool]
         if found and found != running.server.system_identifier:
             cause = f"its repository belongs to the cluster {found}, and this server is {running.server.system_identifier}"
             raise InvalidInput(f"take a physical backup of {engine.stanza}", cause, "use another name, or run pgbackrest stanza-upgrade after a major upgrade")
-    if not all(repositories.values()):
-        engine.run(f"make the stanza {engine.stanza}", "stanza-create")
+    if all(repositories.values()):
+        return
+    engine.run(f"make the stanza {engine.stanza}", "stanza-create")
     try:
         engine.run("prove that the server's log arrives in the repository", "check")
     except EngineError as error:
@@ -146,11 +151,15 @@ def prepare(engine: Engine, running: Running, repositories: t.Mapping[int, bool]
         raise MainstayError(error.doing, error.cause, error.next_step or next_step) from error
 
 
-def take(holdings: Holdings, running: Running, kind: str, labels: t.Mapping[str, str], warnings: list[str]) -> tuple[Holdings, PhysicalBackup]:
+def take(
+    engine: Engine, catalogue: Catalogue, number: int, running: Running, kind: str, labels: t.Mapping[str, str], warnings: list[str]
+) -> tuple[Holdings, PhysicalBackup]:
     """Take a backup into one repository and annotate it.
 
     Args:
-        holdings: the repository, as it was before.
+        engine: pgBackRest.
+        catalogue: where it is annotated.
+        number: the repository's.
         running: the server.
         kind: pgBackRest's type.
         labels: what to note with it.
@@ -162,7 +171,6 @@ def take(holdings: Holdings, running: Running, kind: str, labels: t.Mapping[str,
     Raises:
         MainstayError: it failed; then the repository lists no new backup.
     """
-    engine, number = holdings.engine, holdings.repository.number
     doing = f"back up {engine.stanza} to {engine.describe(number)}"
     options = [f"--type={kind}", f"--repo={number}"]
     if engine.version >= ANNOTATION_SINCE:
@@ -178,7 +186,7 @@ def take(holdings: Holdings, running: Running, kind: str, labels: t.Mapping[str,
                 said.append(match[1])
 
         _back_up(engine, doing, options, line, warnings)
-    after = Holdings(engine, holdings.catalogue, read_repository(engine, number))
+    after = Holdings(engine, catalogue, read_repository(engine, number))
     new = [entry for entry in after.entries if entry.set.label in said]
     if not new:
         raise MainstayError(doing, f"pgBackRest ended well, but its repository does not list the backup {', '.join(said) or 'it took'}")
