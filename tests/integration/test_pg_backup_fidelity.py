@@ -249,7 +249,7 @@ def test_it_comes_back_in_another_cluster(
 
 def changes(before: str, after: str) -> list[str]:
     """Return the lines that differ."""
-    return [line for line in difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")]
+    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))
 
 
 def test_it_is_proven_in_a_throwaway_server(run_module: Runner, taken: dict[str, t.Any], options: dict[str, t.Any]) -> None:
