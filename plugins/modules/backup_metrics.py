@@ -121,8 +121,8 @@ path:
   sample: /var/lib/prometheus/node-exporter/ledger.prom
 state:
   description:
-    - What is known, with C(since) and C(at) (Unix times), C(readable) and C(mine) (0 or 1), C(catalogue) (the figures of the backups)
-      and C(runs) (timestamp, success and seconds of the last run by operation).
+    - What is known, with C(since) and C(at) (Unix times), C(readable) (0 or 1), C(catalogue) (the figures of the backups)
+      and C(runs) (timestamp, success, seconds and mine of the last run by operation).
   returned: success
   type: dict
 diff:

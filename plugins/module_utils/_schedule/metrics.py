@@ -39,12 +39,12 @@ HELP = {
     "since_timestamp_seconds": "When this host began to look after the backups.",
     "late_after_seconds": "How old the newest good backup may become.",
     "verify_late_after_seconds": "How long ago the newest successful verification may be.",
-    "mine": "Whether this host was the one to work at its last run.",
     "store_readable": "Whether the catalogue could be read when it was last tried.",
     "metrics_timestamp_seconds": "When these figures were written.",
     "last_run_timestamp_seconds": "When the last run ended.",
     "last_run_success": "Whether it did what it should; a host that has nothing to do succeeds.",
     "last_run_seconds": "How long it took.",
+    "last_run_mine": "Whether this host was the one to do it, of those that have the schedule.",
 }
 
 
@@ -109,8 +109,7 @@ def learn(
     if listing is not None:
         known["catalogue"] = _figures(schedule, listing)
     if run is not None:
-        known["mine"] = int(run.mine)
-        ended = {"timestamp": now, "success": int(run.success), "seconds": round(run.seconds, 3)}
+        ended = {"timestamp": now, "success": int(run.success), "seconds": round(run.seconds, 3), "mine": int(run.mine)}
         known["runs"] = {**state.get("runs", {}), run.operation: ended}
     return known
 
@@ -122,20 +121,21 @@ def render(schedule: Schedule, state: t.Mapping[str, t.Any]) -> str:
         "since_timestamp_seconds": state["since"],
         "late_after_seconds": schedule.late_after,
         "verify_late_after_seconds": schedule.verify_late_after,
-        "mine": state.get("mine"),
         "store_readable": state["readable"],
         "metrics_timestamp_seconds": state["at"],
     }
     lines: list[str] = []
     for name, text in HELP.items():
         if name.startswith("last_run_"):
-            runs = state.get("runs", {})
-            samples = [(schedule.labels(operation=operation), runs[operation][name.split("_")[2]]) for operation in sorted(runs)]
+            # A state that an older version of the collection left may lack what came later.
+            figure = name.split("_")[2]
+            runs = sorted(state.get("runs", {}).items())
+            samples = [(schedule.labels(operation=operation), run[figure]) for operation, run in runs if figure in run]
         else:
             samples = [(schedule.labels(), figures[name])] if figures.get(name) is not None else []
         if samples:
             lines += [f"# HELP {PREFIX}{name} {text}", f"# TYPE {PREFIX}{name} gauge"]
-            lines += [f"{PREFIX}{name}{{{labels}}} {figure}" for labels, figure in samples]
+            lines += [f"{PREFIX}{name}{{{labels}}} {number}" for labels, number in samples]
     return "\n".join(lines) + "\n"
 
 

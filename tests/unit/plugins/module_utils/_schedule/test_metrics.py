@@ -99,7 +99,15 @@ def test_runs_are_kept_by_operation() -> None:
     state = metrics.learn(state, LOGICAL, None, metrics.Run("verify", False, True, 4.0), NOW + 1)
     state = metrics.learn(state, LOGICAL, {"backups": []}, None, NOW + 2)
     assert (figures(LOGICAL, state, "backup")["last_run_success"], figures(LOGICAL, state, "verify")["last_run_success"]) == (1, 0)
-    assert figures(LOGICAL, state)["mine"] == 1
+    assert (figures(LOGICAL, state, "backup")["last_run_mine"], figures(LOGICAL, state, "verify")["last_run_mine"]) == (0, 1)
+
+
+def test_a_state_of_an_older_version() -> None:
+    """What it lacks is left out until the next run."""
+    old = {"since": NOW, "mine": 1, "runs": {"backup": {"timestamp": NOW, "success": 1}}}
+    found = figures(LOGICAL, metrics.learn(old, LOGICAL, None, None, NOW), "backup")
+    assert found["last_run_success"] == 1
+    assert "last_run_mine" not in found
 
 
 def test_redis_counts_whatever_its_method() -> None:
