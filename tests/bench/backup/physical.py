@@ -94,7 +94,8 @@ class Physical(_Archived):
 
     name, key = "**`pg_backup`**, `method: physical`", "pg-backup-physical"
     what = (
-        "this collection with pgBackRest as its engine; it also reads what the repository holds before and after, and notes the backup in the catalogue; restored by `state: restored`, which recovers, "
+        "this collection with pgBackRest as its engine; it also reads what the repository holds before and after, and notes the backup in the catalogue; "
+        "restored by `state: restored`, which recovers, "
         "promotes and stops the server, and by its next start; the module's own process, without Ansible's start"
     )
     ours = True
