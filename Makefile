@@ -92,6 +92,9 @@ bench: setup-lab ## measure site and the no-change run, into docs/benchmarks.md
 bench-backup: setup-test ## measure backups of PostgreSQL against other tools, into docs/benchmarks.md; SIZE=2G ROUNDS=3
 	PYTHONPATH=tests/bench python -m backup --work $(W) --size $(or $(SIZE),2G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
+bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
+	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
+
 lab: setup-lab ## make the hosts of inventories/lab
 	ansible-playbook -i inventories/lab playbooks/lab_up.yml
 
@@ -106,4 +109,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-redis lab lab-down docs clean

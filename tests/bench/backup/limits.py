@@ -7,30 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import time
 import typing as t
 
-from backup.measure import run
+from figures import Limit
+from measure import best, run
+
 from backup.peers import BUCKET, DATABASE, LEVEL, THREADS, Bench, Peer
-
-TIMES = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Limit:
-    """One step alone.
-
-    Attributes:
-        step: what is done.
-        kind: ``logical`` or ``physical`` for a step of these backups by this collection into a folder, empty for one that is shown beside them.
-        rate: bytes per second that go into the step, at its best.
-        seconds: what that makes for the data of this benchmark.
-    """
-
-    step: str
-    kind: str
-    rate: float
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +35,6 @@ def take_samples(bench: Bench) -> Samples:
     return samples
 
 
-def _best(work: t.Callable[[], object]) -> float:
-    seconds = []
-    for _number in range(TIMES):
-        begun = time.monotonic()
-        work()
-        seconds.append(time.monotonic() - begun)
-    return min(seconds)
-
-
 def find_limits(bench: Bench, samples: Samples) -> list[Limit]:
     """Measure each step."""
     tools = Peer(bench)
@@ -72,12 +45,12 @@ def find_limits(bench: Bench, samples: Samples) -> list[Limit]:
 
     def reading(step: str, kind: str, script: str) -> Limit:
         counted[kind] = int(run(tools.tool(script)))
-        seconds = _best(shell(script))
+        seconds = best(shell(script))
         return Limit(step, kind, counted[kind] / seconds, seconds)
 
     def filtering(step: str, kind: str, program: str, source: pathlib.Path, of: str, plain: pathlib.Path) -> Limit:
         """A step through which ``source`` goes, which is what ``plain`` has become by then."""
-        seconds = _best(shell(f"{program} < {source} > /dev/null"))
+        seconds = best(shell(f"{program} < {source} > /dev/null"))
         scale = counted[of] / plain.stat().st_size
         return Limit(step, kind, source.stat().st_size / seconds, seconds * scale)
 
@@ -103,6 +76,6 @@ def find_limits(bench: Bench, samples: Samples) -> list[Limit]:
     data = packed["dump"].read_bytes()
     bench.s3.new_bucket(BUCKET)
     client = bench.s3.client()
-    seconds = _best(lambda: client.put_object(Bucket=BUCKET, Key="limit", Body=data))
+    seconds = best(lambda: client.put_object(Bucket=BUCKET, Key="limit", Body=data))
     limits.append(Limit("store the dump: PUT on loopback", "", len(data) / seconds, seconds * counted["logical"] / dump.stat().st_size))
     return limits

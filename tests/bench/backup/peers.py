@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import secrets
 import shutil
 import subprocess
-import sys
 import typing as t
 
-from backup.measure import Job, JobFailed, run, said
-from backup.servers import PORT, SERVER_USER, S3Endpoint, Server
+from contest import Peer as AnyPeer
+from endpoint import S3Endpoint
+from measure import Job, run
+from modules import module_job, module_result
+
+from backup.servers import PORT, SERVER_USER, Server
 
 DATABASE = "bench"
 BUCKET = "bench"
@@ -54,6 +56,11 @@ class Bench:
         return self.folder / "keys"
 
     @property
+    def server_pid(self) -> int:
+        """The id of the server's first process."""
+        return self.server.pid
+
+    @property
     def recipient(self) -> str:
         """The public key for age."""
         argv = ["age-keygen", "-y", str(self.keys / "age.key")]
@@ -75,63 +82,26 @@ class Bench:
         self.work.mkdir(parents=True, exist_ok=True)
 
 
-class Peer:
-    """One way to make a backup.
+class Peer(AnyPeer):
+    """One way to back PostgreSQL up.
 
     Attributes:
-        name: what the table calls it.
-        key: a plain word for it.
-        what: what it does, for the legend.
         physical: whether it copies the cluster's files rather than the database's contents.
-        one_stream: whether it is ``pg_dump`` into one compressed stream.
-        ours: whether it is this collection's module.
     """
 
-    name = ""
-    key = ""
-    what = ""
+    bench: Bench
     physical = False
-    one_stream = False
-    ours = False
-
-    def __init__(self, bench: Bench) -> None:
-        """Take what all share."""
-        self.bench = bench
-
-    @property
-    def destination(self) -> pathlib.Path:
-        """Where its backup goes."""
-        return self.bench.folder / "stored" / self.key
 
     @property
     def server(self) -> Server:
         """The server with the data."""
         return self.bench.server
 
-    def install(self) -> None:
-        """Make sure that its programs are there.
-
-        Raises:
-            JobFailed: they cannot be had.
-        """
-
     def prepare(self) -> None:
-        """Remove what an earlier run stored, and make the server ready; not measured."""
-        shutil.rmtree(self.destination, ignore_errors=True)
-        self.destination.mkdir(mode=0o700)
+        """Remove what an earlier run stored, and make the server ready."""
+        super().prepare()
         if SERVER_USER:
             shutil.chown(self.destination, SERVER_USER, SERVER_USER)
-
-    def backup(self) -> Job:
-        """Return what is measured."""
-        raise NotImplementedError
-
-    def check(self, output: str) -> None:
-        """Look at what the measured program printed."""
-
-    def stored(self) -> int:
-        """Return the bytes that it stored."""
-        return sum(path.stat().st_size for path in self.destination.rglob("*") if path.is_file())
 
     def restore(self, target: Server) -> None:
         """Bring the data back: into the running, empty server ``target``, or for a physical one as the server ``target``, which is then started."""
@@ -205,25 +175,6 @@ class BaseBackup(Script):
         base = self.destination / "base"
         run(self.tool(f"mkdir -m 0700 {target.data}; tar -xzf {base}/base.tar.gz -C {target.data}; tar -xzf {base}/pg_wal.tar.gz -C {target.data}/pg_wal"))
         target.start()
-
-
-def module_job(module: str, options: dict[str, t.Any], collection: str = "mainstay.ops", **environment: str) -> Job:
-    """Return the process of a module as Ansible starts it on a host: arguments on standard input."""
-    arguments = {**options, "_ansible_check_mode": False, "_ansible_diff": False, "_ansible_socket": None}
-    argv = (sys.executable, "-m", f"ansible_collections.{collection}.plugins.modules.{module}")
-    return Job(argv, environment, json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-
-
-def module_result(output: str) -> dict[str, t.Any]:
-    """Return what a module returned.
-
-    Raises:
-        JobFailed: it failed, or changed nothing.
-    """
-    result = json.loads(output[output.index("{") :]) if "{" in output else {}
-    if result.get("failed") or not result.get("changed"):
-        raise JobFailed(f"the module changed nothing: {said(output)}")
-    return result
 
 
 class PostgresqlDb(Peer):
@@ -314,9 +265,7 @@ class LogicalS3(Logical):
 
     def store(self) -> dict[str, t.Any]:
         """See :meth:`Logical.store`."""
-        s3 = self.bench.s3
-        keys = {"access_key": s3.access_key, "secret_key": s3.secret_key}
-        return {"type": "s3", "bucket": self.key, "region": "us-east-1", "endpoint_url": s3.url, **keys}
+        return self.bench.s3.store(self.key)
 
     def stored(self) -> int:
         """See :meth:`Peer.stored`."""

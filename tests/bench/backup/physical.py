@@ -12,9 +12,10 @@ import typing as t
 import venv
 
 from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
+from measure import Job, JobFailed, run
+from modules import module_job, module_result
 
-from backup.measure import Job, JobFailed, run
-from backup.peers import BARMAN, LEVEL, THREADS, Bench, Peer, module_job, module_result
+from backup.peers import BARMAN, LEVEL, THREADS, Bench, Peer
 from backup.servers import PORT, SERVER_USER, Server
 
 STANZA = "bench"

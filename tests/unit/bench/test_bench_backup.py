@@ -15,8 +15,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
 import document  # noqa: E402  pylint: disable=wrong-import-position
-from backup import measure, report  # noqa: E402  pylint: disable=wrong-import-position
-from backup.limits import Limit  # noqa: E402  pylint: disable=wrong-import-position
+import figures  # noqa: E402  pylint: disable=wrong-import-position
+import measure  # noqa: E402  pylint: disable=wrong-import-position
+from backup import report  # noqa: E402  pylint: disable=wrong-import-position
+from figures import Limit  # noqa: E402  pylint: disable=wrong-import-position
 
 MIB = 1 << 20
 
@@ -26,17 +28,17 @@ def cost(seconds: float, own: int = 30 * MIB, staged: int = 0, cpu: float = 2.0)
     return measure.Cost(seconds, cpu, 100 * MIB, own, staged, (), "")
 
 
-def result(key: str, *seconds: float, ours: bool = False, one_stream: bool = False, **more: t.Any) -> report.Result:
+def result(key: str, *seconds: float, ours: bool = False, one_stream: bool = False, **more: t.Any) -> figures.Result:
     """A peer with runs of so many seconds."""
-    return report.Result(key, key, "what it does", ours, one_stream, [cost(each, **more) for each in seconds], stored=5_000_000)
+    return figures.Result(key, key, "what it does", ours, one_stream, [cost(each, **more) for each in seconds], stored=5_000_000)
 
 
-def findings(*results: report.Result, **more: t.Any) -> report.Findings:
+def findings(*results: figures.Result, **more: t.Any) -> figures.Findings:
     """Findings with these peers for one gigabyte."""
-    return report.Findings(size=10**9, raw_bytes=10**9, rounds=3, results=list(results), **more)
+    return figures.Findings(size=10**9, raw_bytes=10**9, rounds=3, results=list(results), **more)
 
 
-def verdicts(found: report.Findings) -> dict[str, bool | None]:
+def verdicts(found: figures.Findings) -> dict[str, bool | None]:
     """Whether each target is met, by its first words."""
     return {target.what[:22]: target.met for target in report.targets(found)}
 
@@ -46,14 +48,14 @@ def verdicts(found: report.Findings) -> dict[str, bool | None]:
 )
 def test_parse_size(text: str, size: int) -> None:
     """Sizes are powers of ten."""
-    assert report.parse_size(text) == size
+    assert figures.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "G", "2T", "1M", "-2G", "two"])
 def test_parse_size_refuses(text: str) -> None:
     """What is no size, or too small to measure."""
     with pytest.raises(ValueError):
-        report.parse_size(text)
+        figures.parse_size(text)
 
 
 def test_a_section_is_replaced_and_the_others_stay() -> None:
@@ -106,7 +108,7 @@ def test_targets_met() -> None:
         (result("pg-backup-logical", 9, ours=True, staged=1), "nothing staged on the "),
     ],
 )
-def test_a_target_that_is_missed_says_so(changed: report.Result, missed: str) -> None:
+def test_a_target_that_is_missed_says_so(changed: figures.Result, missed: str) -> None:
     """Each target can fail by itself."""
     peers = {
         "pg-backup-logical": result("pg-backup-logical", 9, ours=True),
@@ -125,7 +127,7 @@ def test_what_was_not_measured_is_not_met() -> None:
     found = findings(result("pg-backup-logical", 9, ours=True), result("pg-backup-physical", ours=True))
     found.results[1].problem = "JobFailed: no such\nprogram | none"
     assert set(verdicts(found).values()) == {None}
-    assert "| not measured: JobFailed: no such program \\| none |" in report.peers_table(found)
+    assert "| not measured: JobFailed: no such program \\| none |" in figures.peers_table(found)
     assert "not measured" in report.page(found) and "**not met**" not in report.page(found)
 
 
@@ -134,7 +136,7 @@ def test_a_peer_that_failed_later_keeps_its_reason() -> None:
     found = findings(result("custom", 10, one_stream=True))
     found.results.append(result("pg-backup-logical", 5, ours=True))
     found.results[0].problem = "JobFailed: pg_restore ended with status 1"
-    assert "10.0" in report.peers_table(found) and verdicts(found)["logical: at least as f"] is None
+    assert "10.0" in figures.peers_table(found) and verdicts(found)["logical: at least as f"] is None
     assert "pg_restore ended with status 1" in report.page(found)
 
 
@@ -142,7 +144,7 @@ def test_peers_table() -> None:
     """Units and columns."""
     own = result("pg-backup-logical", 4, 2, 3, ours=True, own=20 * MIB)
     own.restore_seconds = 7.0
-    lines = report.peers_table(findings(own, result("custom", 5, staged=4096))).splitlines()
+    lines = figures.peers_table(findings(own, result("custom", 5, staged=4096))).splitlines()
     assert lines[2] == "| pg-backup-logical | 3.0 (2.0 to 4.0) | 2.0 | 100 | 20 | 0 | 5 | 7.0 |"
     assert lines[3] == "| custom | 5.0 | 2.0 | 100 |  | 0.0041 | 5 | not measured |"
 
@@ -152,7 +154,7 @@ def test_lowest_limit() -> None:
     found = findings(result("pg-backup-logical", 10, ours=True, cpu=15.0))
     found.limits = [Limit("read", "logical", 1e8, 2.0), Limit("compress", "logical", 1e8, 8.0), Limit("gzip", "", 1e7, 90.0)]
     found.limits.append(Limit("files", "physical", 1e7, 9.0))
-    (line,) = report.lowest_limits(found)
+    (line,) = figures.lowest_limit(found, "logical", "pg-backup-logical", "`method: logical`")
     assert "80% of the lowest limit (compress)" in line and "1.5 of" in line
 
 
