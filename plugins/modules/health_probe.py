@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_probe
-short_description: Probe HTTP, TCP, TLS, PostgreSQL and Redis endpoints at once
+short_description: Probe HTTP, TCP, TLS, PostgreSQL, Redis, Prometheus and DNS endpoints at once
 version_added: "0.1.0"
 description:
   - Runs many checks at the same time and says of each one, and of the whole, whether it is V(healthy), V(degraded) or V(unhealthy).
@@ -41,7 +41,7 @@ options:
         description: What kind of endpoint it is.
         type: str
         required: true
-        choices: [http, tcp, tls, postgres, redis]
+        choices: [http, tcp, tls, postgres, redis, prometheus, dns]
       timeout:
         description: Seconds that one attempt may take in all, from name resolution to the end of the answer.
         type: float
@@ -54,8 +54,9 @@ options:
         type: float
       url:
         description:
-          - C(http) only, and required for it. The URL to ask, without credentials.
-          - Environment variables for proxies are ignored; a probe goes to the endpoint itself.
+          - C(http) and C(prometheus) only, and required for them. The URL to ask, without credentials.
+          - For C(prometheus) it is the server's, to which C(/api/v1/query) is added.
+          - Environment variables for proxies are ignored; a probe goes to the endpoint itself, or through O(checks[].proxy).
         type: str
       method:
         description: C(http) only. The request's method.
@@ -63,11 +64,13 @@ options:
         default: GET
       headers:
         description:
-          - C(http) only. Headers of the request.
+          - C(http) and C(prometheus) only. Headers of the request.
           - C(Authorization), C(Cookie) and C(Proxy-Authorization) are refused here, because module options are logged. Use O(checks[].secret_headers).
         type: dict
       secret_headers:
-        description: C(http) only. Headers whose contents are secrets, such as C(Authorization). They are not sent to another host that a redirect leads to.
+        description:
+          - C(http) and C(prometheus) only. Headers whose contents are secrets, such as C(Authorization).
+          - They are not sent to another host that a redirect leads to.
         type: dict
       body:
         description:
@@ -83,42 +86,72 @@ options:
         description: C(http) only. A Python regular expression that must be found in the body, of which the first MiB is read.
         type: str
       assertions:
-        description: C(http) only. JMESPath expressions on the JSON body, each of which must be V(true).
+        description:
+          - C(http) and C(prometheus) only. JMESPath expressions on the JSON body, each of which must be V(true).
+          - For C(prometheus) the body is the whole answer of the API, with the keys C(status) and C(data).
         type: list
         elements: str
       follow_redirects:
         description:
-          - C(http) only. Whether to follow redirects, at most five.
+          - C(http) and C(prometheus) only. Whether to follow redirects, and judge the last answer instead of the first.
           - O(checks[].connect_to), O(checks[].server_hostname) and credentials are not taken along to another host.
         type: bool
         default: false
+      max_redirects:
+        description: C(http) and C(prometheus) only. How many redirects are followed at most, with O(checks[].follow_redirects).
+        type: int
+        default: 5
+      bearer_token:
+        description: C(http) and C(prometheus) only. A token that is sent as C(Authorization), with the scheme C(Bearer).
+        type: str
+      proxy:
+        description:
+          - C(http) and C(prometheus) only. An HTTP proxy to ask through, as V(http://host:port) or V(https://host:port), without credentials.
+          - HTTPS endpoints, and those with O(checks[].connect_to), are asked through a tunnel (C(CONNECT)), so that TLS is verified as without a proxy.
+          - The certificate of an V(https) proxy is verified by the same options as the endpoint's.
+        type: str
+      proxy_user:
+        description: C(http) and C(prometheus) only. The user to log in to the proxy as, by Basic authentication.
+        type: str
+      proxy_password:
+        description: C(http) and C(prometheus) only. This user's password.
+        type: str
+      no_proxy:
+        description:
+          - C(http) and C(prometheus) only. What is asked directly in spite of O(checks[].proxy), after redirects too.
+          - Each is a host, a domain with all its hosts, an address, a network such as V(10.0.0.0/8), or V(*). All but networks may have a port.
+          - They are compared with where the connection leads, which is O(checks[].connect_to) if that is given.
+        type: list
+        elements: str
       host:
-        description: C(tcp) and C(tls) only, and required for them. The host to connect to; for C(tls) also the name that its certificate must be valid for.
+        description:
+          - C(tcp), C(tls) and C(dns) only, and required for them. The host to connect to.
+          - For C(tls) it is also the name that its certificate must be valid for. For C(dns) it is the server that is asked.
         type: str
       port:
-        description: C(tcp) and C(tls) only, and required for C(tcp). The port to connect to; 443 for C(tls) if unset.
+        description: C(tcp), C(tls) and C(dns) only, and required for C(tcp). The port to connect to; 443 for C(tls) and 53 for C(dns) if unset.
         type: int
       connect_to:
         description:
-          - C(http), C(tls), C(postgres) and C(redis) only. Connect to this V(host), V(host:port) or V([address]:port) instead of the endpoint's own,
+          - C(http), C(prometheus), C(tls), C(postgres) and C(redis) only. Connect to this V(host), V(host:port) or V([address]:port) instead of the endpoint's own,
             and leave the C(Host) header, SNI and the name to verify as they are.
           - It is how one host behind a load balancer, or a service before its DNS record points to it, is probed.
         type: str
       server_hostname:
-        description: C(http), C(tls) and C(redis) only. The name for SNI and verification, if it is not the endpoint's host.
+        description: C(http), C(prometheus), C(tls) and C(redis) only. The name for SNI and verification, if it is not the endpoint's host.
         type: str
       ca_cert:
-        description: C(http), C(tls), C(postgres) and C(redis) only. A PEM file with the CAs to trust, instead of the system's.
+        description: C(http), C(prometheus), C(tls), C(postgres) and C(redis) only. A PEM file with the CAs to trust, instead of the system's.
         type: path
         aliases: [ca_certs]
       client_cert:
-        description: C(http), C(tls), C(postgres) and C(redis) only. A PEM file with the client's certificate.
+        description: C(http), C(prometheus), C(tls), C(postgres) and C(redis) only. A PEM file with the client's certificate.
         type: path
       client_key:
-        description: C(http), C(tls), C(postgres) and C(redis) only. A PEM file with the client's key, without a passphrase.
+        description: C(http), C(prometheus), C(tls), C(postgres) and C(redis) only. A PEM file with the client's key, without a passphrase.
         type: path
       validate_certs:
-        description: C(http), C(tls) and C(redis) only. Whether the certificate's chain and name are verified.
+        description: C(http), C(prometheus), C(tls) and C(redis) only. Whether the certificate's chain and name are verified.
         type: bool
         default: true
       degraded_days_left:
@@ -135,11 +168,11 @@ options:
         type: int
       login_user:
         description:
-          - C(http), C(postgres) and C(redis) only. The user to log in as.
-          - For C(http) it is sent by Basic authentication. For C(postgres) it is V(postgres) if unset.
+          - C(http), C(prometheus), C(postgres) and C(redis) only. The user to log in as.
+          - For C(http) and C(prometheus) it is sent by Basic authentication. For C(postgres) it is V(postgres) if unset.
         type: str
       login_password:
-        description: C(http), C(postgres) and C(redis) only. The user's password.
+        description: C(http), C(prometheus), C(postgres) and C(redis) only. The user's password.
         type: str
       login_unix_socket:
         description:
@@ -161,8 +194,9 @@ options:
         description:
           - C(postgres) and C(redis) only. The part in replication that the server must have.
           - V(master) is the same as V(primary), and V(slave) as V(replica).
+          - V(sentinel), for C(redis) only, is a Sentinel.
         type: str
-        choices: [primary, replica, master, slave]
+        choices: [primary, replica, master, slave, sentinel]
       max_lag:
         description:
           - C(postgres) and C(redis) only. A replica that is more seconds behind than this, or does not know how far, is unhealthy.
@@ -172,14 +206,67 @@ options:
           - A Redis replica's lag is the time since it last heard of its master, which on a quiet link is up to C(repl-ping-replica-period), 10 seconds by
             default. One whose link is down is unhealthy with this option, and degraded without it.
         type: float
+      master_name:
+        description:
+          - C(redis) only, with O(checks[].role=sentinel). The name of a master that the Sentinel must watch and find up.
+          - Enough Sentinels must be reachable to agree to a failover and to carry it out, as C(SENTINEL CKQUORUM) says.
+        type: str
       query:
-        description: C(postgres) only. A query that must succeed, in a read-only transaction.
+        description:
+          - C(postgres) and C(prometheus) only, and required for C(prometheus).
+          - For C(postgres) it is SQL that must succeed, in a read-only transaction.
+          - For C(prometheus) it is PromQL that returns an instant vector or a scalar. Each of its values is held against the bounds.
         type: str
       expect:
         description:
           - C(postgres) only. What the first column of the first row that O(checks[].query) returns must be, as text.
           - Booleans are V(true) and V(false).
         type: str
+      min_value:
+        description: C(prometheus) only. The least that each value may be. NaN is within no bounds.
+        type: float
+      max_value:
+        description: C(prometheus) only. The greatest that each value may be.
+        type: float
+      equals:
+        description: C(prometheus) only. What each value must be.
+        type: float
+      on_empty:
+        description: C(prometheus) only. What it means that the query returns no series, as with an alert that does not fire, or a metric that nobody exports.
+        type: str
+        choices: [unhealthy, degraded, healthy]
+        default: unhealthy
+      record:
+        description: C(dns) only, and required for it. The name that the server is asked for; nothing is appended to it.
+        type: str
+      record_type:
+        description: C(dns) only. The type of record that it is asked for.
+        type: str
+        choices: [A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT]
+        default: A
+      answers:
+        description:
+          - C(dns) only. The records that are right, each as a zone file has it, for example V(10 mail.example.com) for C(MX), and the bare text for C(TXT).
+          - The case of names, a dot at their end and the spelling of IPv6 addresses do not matter.
+          - Unset, one record of the type must be there. An empty list, with O(checks[].answers_match=exact), means that there must be none.
+        type: list
+        elements: str
+      answers_match:
+        description: C(dns) only. Whether V(all) of O(checks[].answers) must be there, V(any) of them, or V(exact) these and no other.
+        type: str
+        choices: [all, any, exact]
+        default: all
+      rcode:
+        description: C(dns) only. The response code that is right.
+        type: str
+        choices: [NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED]
+        default: NOERROR
+      min_ttl:
+        description: C(dns) only. The fewest seconds that each record may live in a cache.
+        type: int
+      max_ttl:
+        description: C(dns) only. The most seconds that each record may live in a cache, for example before an address is moved.
+        type: int
   retries:
     description: How many more attempts a check has than the O(successes) that it needs.
     type: int
@@ -206,9 +293,11 @@ options:
       - Unset, the whole is as healthy as its worst check.
     type: int
   concurrency:
-    description: How many attempts are made at the same time at most.
+    description:
+      - How many attempts are made at the same time at most.
+      - Endpoints that hang keep a place each until their O(checks[].timeout), so that with fewer places than of these the others wait.
     type: int
-    default: 32
+    default: 256
   fail_on:
     description:
       - Whether the task fails when the whole is unhealthy, or also when it is degraded. The message names the checks, and what was last seen of each.
@@ -319,6 +408,33 @@ EXAMPLES = r"""
     max_p99: 0.8
     fail_on: unhealthy
 
+- name: See that monitoring is quiet, and that the name points to the new site
+  mainstay.ops.health_probe:
+    checks:
+      - name: no alert
+        type: prometheus
+        url: https://prometheus.example.com
+        query: count(ALERTS{alertstate="firing", severity="critical"})
+        max_value: 0
+        on_empty: healthy
+        bearer_token: "{{ prometheus_token }}"
+        proxy: http://proxy.example.com:3128
+        no_proxy: [10.0.0.0/8]
+      - name: record
+        type: dns
+        host: ns1.example.com
+        record: shop.example.com
+        answers: [192.0.2.11, 192.0.2.12]
+        answers_match: exact
+        max_ttl: 60
+      - name: sentinel
+        type: redis
+        login_host: cache1
+        login_port: 26379
+        role: sentinel
+        master_name: shop
+    fail_on: unhealthy
+
 - name: Look at the certificate and the SSH port without failing
   mainstay.ops.health_probe:
     checks:
@@ -383,7 +499,7 @@ checks:
           type: str
           sample: https://shop.example.com/health/ready
         http_status:
-          description: C(http) only. The answer's status code.
+          description: C(http) and C(prometheus) only. The answer's status code.
           type: int
           sample: 503
         location:
@@ -391,7 +507,7 @@ checks:
           type: str
           sample: https://shop.example.com/
         body_start:
-          description: C(http) only. The first 200 characters of the body of an answer that was not right.
+          description: C(http) and C(prometheus) only. The first 200 characters of the body of an answer that was not right, with asterisks for secrets.
           type: str
           sample: '{"status": "starting"}'
         tls_version:
@@ -427,7 +543,7 @@ checks:
           type: str
           sample: "17.6"
         role:
-          description: C(postgres) and C(redis) only. V(primary) or V(replica).
+          description: C(postgres) and C(redis) only. V(primary), V(replica) or V(sentinel).
           type: str
           sample: replica
         lag_seconds:
@@ -438,30 +554,96 @@ checks:
           description: C(redis) only. Whether a replica's link to its master is up; null on a primary.
           type: bool
           sample: true
+        master:
+          description: C(redis) only. Where a Sentinel finds the master; null unless asked.
+          type: str
+          sample: 192.0.2.21:6379
+        quorum_reached:
+          description: C(redis) only. Whether enough Sentinels could fail it over; null unless asked.
+          type: bool
+          sample: true
         query_result:
           description: C(postgres) only. What the query returned first, as text.
           type: str
           sample: "true"
+        series:
+          description: C(prometheus) only. How many series the query returned.
+          type: int
+          sample: 3
+        lowest:
+          description: C(prometheus) only. The lowest finite value; null if there is none.
+          type: float
+          sample: 0.0
+        highest:
+          description: C(prometheus) only. The highest finite value; null if there is none.
+          type: float
+          sample: 1.0
+        transport:
+          description: C(dns) only. Over what the answer came, V(udp) or V(tcp).
+          type: str
+          sample: udp
+        rcode:
+          description: C(dns) only. The response code.
+          type: str
+          sample: NOERROR
+        authoritative:
+          description: C(dns) only. Whether the server answers for the zone itself.
+          type: bool
+          sample: true
+        answers:
+          description: C(dns) only. The records of the type that was asked for, sorted.
+          type: list
+          elements: str
+          sample: [192.0.2.11, 192.0.2.12]
+        ttl:
+          description: C(dns) only. The fewest seconds that one of them may live in a cache.
+          type: int
+          sample: 60
     samples:
       description: The statistics of this check's attempts, as in RV(samples).
       type: dict
+counts:
+  description: How many checks there are of each status, and in all.
+  type: dict
+  returned: when the checks were run
+  contains:
+    healthy:
+      description: How many checks are healthy.
+      type: int
+      sample: 4
+    degraded:
+      description: How many checks are degraded.
+      type: int
+      sample: 1
+    unhealthy:
+      description: How many checks are unhealthy.
+      type: int
+      sample: 0
+    inconclusive:
+      description: How many checks had too few samples to judge.
+      type: int
+      sample: 0
+    total:
+      description: How many checks there are.
+      type: int
+      sample: 5
 healthy:
-  description: How many checks are healthy.
+  description: The same as RV(counts.healthy).
   type: int
   returned: when the checks were run
   sample: 4
 degraded:
-  description: How many checks are degraded.
+  description: The same as RV(counts.degraded).
   type: int
   returned: when the checks were run
   sample: 1
 unhealthy:
-  description: How many checks are unhealthy.
+  description: The same as RV(counts.unhealthy).
   type: int
   returned: when the checks were run
   sample: 0
 inconclusive:
-  description: How many checks had too few samples to judge.
+  description: The same as RV(counts.inconclusive).
   type: int
   returned: when the checks were run
   sample: 0
@@ -516,7 +698,13 @@ from ansible_collections.mainstay.ops.plugins.module_utils._probe.runner import 
 def result_of(status: str, outcomes: list[Outcome], totals: Statistics) -> dict[str, t.Any]:
     """The module's return values."""
     counts = {name: sum(outcome.status == name for outcome in outcomes) for name in SEVERITY}
-    return {"status": status, "checks": [dataclasses.asdict(outcome) for outcome in outcomes], "samples": dataclasses.asdict(totals), **counts}
+    return {
+        "status": status,
+        "checks": [dataclasses.asdict(outcome) for outcome in outcomes],
+        "samples": dataclasses.asdict(totals),
+        "counts": {**counts, "total": len(outcomes)},
+        **counts,
+    }
 
 
 def main() -> None:

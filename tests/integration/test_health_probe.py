@@ -296,6 +296,7 @@ def test_http_healthy(capsys: pytest.CaptureFixture[str], web: Web) -> None:
     assert 0 < found["seconds"] < 1
     assert found["observed"] == {"address": f"127.0.0.1:{web.port}", "url": web.url("/json"), "http_status": 200, "location": None, "body_start": None}
     assert (result["status"], result["healthy"], result["degraded"], result["unhealthy"], result["inconclusive"]) == ("healthy", 1, 0, 0, 0)
+    assert result["counts"] == {"healthy": 1, "degraded": 0, "unhealthy": 0, "inconclusive": 0, "total": 1}
     assert (result["samples"]["count"], result["samples"]["errors"], result["samples"]["error_rate"]) == (1, 0, 0.0)
     assert result["samples"]["p50"] == result["samples"]["p95"] == result["samples"]["p99"] == found["seconds"]
     assert found["samples"] == result["samples"]
@@ -829,7 +830,8 @@ def test_redis_facts(capsys: pytest.CaptureFixture[str], redis: Redis) -> None:
     version = master["observed"].pop("server_version")
     assert version in subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
     assert (result["status"], master["detail"]) == ("healthy", f"primary, version {version}")
-    assert master["observed"] == {"address": f"127.0.0.1:{redis.master}", "role": "primary", "link_up": None, "lag_seconds": None}
+    assert master["observed"] == {"address": f"127.0.0.1:{redis.master}", "role": "primary", "link_up": None, "lag_seconds": None, "master": None,
+                                  "quorum_reached": None}
     assert replica["observed"]["role"] == "replica" and replica["observed"]["link_up"] is True and 0 <= replica["observed"]["lag_seconds"] < 60
 
 
@@ -881,10 +883,12 @@ def test_redis_tls(capsys: pytest.CaptureFixture[str], redis: Redis, authority: 
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        ({"type": "gopher"}, "value of type must be one of: http, tcp, tls, postgres, redis, got: gopher found in checks"),
+        ({"type": "gopher"}, "value of type must be one of: http, tcp, tls, postgres, redis, prometheus, dns, got: gopher found in checks"),
         ({"type": "http"}, "type is http but all of the following are missing: url found in checks"),
         ({"type": "tcp", "host": "a"}, "type is tcp but all of the following are missing: port found in checks"),
         ({"type": "tls"}, "type is tls but all of the following are missing: host found in checks"),
+        ({"type": "prometheus", "url": "http://a"}, "type is prometheus but all of the following are missing: query found in checks"),
+        ({"type": "dns", "host": "a"}, "type is dns but all of the following are missing: record found in checks"),
         ({"url": "http://a"}, "missing required arguments: type found in checks"),
         ({"type": "http", "url": "http://a", "urls": "x"}, "Unsupported parameters"),
         ({"type": "http", "url": "http://a", "body_regex": "("}, "could not understand body_regex '('"),

@@ -40,7 +40,7 @@ class Policy:
     delay: float = 1.0
     successes: int = 1
     deadline: float | None = None
-    concurrency: int = 32
+    concurrency: int = 256
     min_healthy: int | None = None
     fail_on: str = "never"
     samples: int | None = None

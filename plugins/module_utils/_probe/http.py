@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check an HTTP(S) endpoint: its status, its body by regular expression, and its JSON by JMESPath."""
+"""Check an HTTP(S) endpoint: its status, its body by regular expression, and its JSON by JMESPath. Other kinds that speak HTTP ask through this one."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
+import functools
 import http.client
 import json
 import re
@@ -14,26 +14,32 @@ import ssl
 import typing as t
 import urllib.parse
 
-from ansible.module_utils.basic import missing_required_lib
-
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._probe import proxy as proxies
+from ansible_collections.mainstay.ops.plugins.module_utils._probe.assertions import Assertion, compile_assertions, failed_assertions
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.evaluation import Finding
+from ansible_collections.mainstay.ops.plugins.module_utils._probe.masking import mask
+from ansible_collections.mainstay.ops.plugins.module_utils._probe.proxy import DEFAULT_PORTS, Proxy
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.wire import Budget, NoAnswer, Wire, connect, join_address, split_address, tls_context
 
-OPTIONS = frozenset({
-    "url", "method", "headers", "secret_headers", "body", "status", "body_regex", "assertions", "follow_redirects", "login_user", "login_password",
-    "connect_to", "server_hostname", "ca_cert", "client_cert", "client_key", "validate_certs",
-})
+#: What says how to ask, whatever is made of the answer.
+REQUEST_OPTIONS = frozenset({
+    "url", "headers", "secret_headers", "follow_redirects", "max_redirects", "login_user", "login_password", "bearer_token", "connect_to",
+    "server_hostname", "ca_cert", "client_cert", "client_key", "validate_certs",
+}) | proxies.OPTIONS
+OPTIONS = REQUEST_OPTIONS | {"method", "body", "status", "body_regex", "assertions"}
 OBSERVED = ("address", "url", "http_status", "location", "body_start")
-DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Bytes of a body that are read and looked at. A health endpoint that says more is cut there.
 MAX_BODY = 1 << 20
 #: Characters of a failing answer's body that are shown.
 SHOWN_BODY = 200
-MAX_REDIRECTS = 5
+#: Characters of it that are masked before it is cut, so that no part of a secret is left at the cut.
+MASKED_BODY = 1 << 14
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Headers that are refused in `headers`, because those are logged.
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+#: The word before what ``Authorization`` holds; that is a secret without it too.
+SCHEME = re.compile(r"^[A-Za-z]+ (?=\S+$)")
 #: A token as RFC 9110, section 5.6.2, defines it.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -49,15 +55,21 @@ class Target:
     body: bytes | None = dataclasses.field(default=None, repr=False)
     status: tuple[int, ...] = (200,)
     body_regex: re.Pattern[str] | None = None
-    assertions: tuple[tuple[str, t.Any], ...] = ()
-    follow_redirects: bool = False
+    assertions: tuple[Assertion, ...] = ()
+    max_redirects: int = 0
     connect_to: tuple[str, int | None] | None = None
     server_hostname: str | None = None
     context: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+    secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def __str__(self) -> str:
         """How the target is called."""
         return self.url
+
+    def shown(self, text: str) -> str:
+        """The start of what an endpoint said, without secrets."""
+        return mask(text[:MASKED_BODY], self.secrets)[:SHOWN_BODY]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +112,12 @@ def plan(options: dict[str, t.Any]) -> Target:
         raise InvalidInput("judge the status", "status is an empty list", "leave it out to expect 200")
     body, content_type = _encode_body(options["body"])
     headers = {"User-Agent": "mainstay-health-probe", "Accept": "*/*", **content_type, **_plain_headers(options["headers"] or {})}
-    secret = {str(name): str(value) for name, value in (options["secret_headers"] or {}).items()}
-    if options["login_user"] is not None:
-        pair = f"{options['login_user']}:{options['login_password'] or ''}"
-        secret["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    secret = _secret_headers(options)
+    context = functools.partial(tls_context, options["validate_certs"], options["ca_cert"], options["client_cert"], options["client_key"])
     wants_tls = place.scheme == "https" or options["follow_redirects"]
+    proxy = proxies.plan_proxy(options, context)
+    values = [*secret.values(), *(proxy.headers.values() if proxy else ())]
+    passwords = [options[option] for option in ("login_password", "proxy_password") if options[option]]
     return Target(
         url=options["url"],
         method=method,
@@ -113,11 +126,13 @@ def plan(options: dict[str, t.Any]) -> Target:
         body=body,
         status=tuple(options["status"]),
         body_regex=_compile_regex(options["body_regex"]),
-        assertions=_compile_assertions(options["assertions"] or []),
-        follow_redirects=options["follow_redirects"],
+        assertions=compile_assertions(options["assertions"] or []),
+        max_redirects=options["max_redirects"] if options["follow_redirects"] else 0,
         connect_to=split_address(options["connect_to"]) if options["connect_to"] else None,
         server_hostname=options["server_hostname"],
-        context=tls_context(options["validate_certs"], options["ca_cert"], options["client_cert"], options["client_key"]) if wants_tls else None,
+        context=context() if wants_tls else None,
+        proxy=proxy,
+        secrets=(*passwords, *values, *(SCHEME.sub("", value) for value in values)),
     )
 
 
@@ -149,15 +164,24 @@ def probe(target: Target, budget: Budget) -> Finding:
     Raises:
         NoAnswer: no complete answer came.
     """
-    answer = _ask(target, budget)
+    return judge_answer(target, ask(target, budget))
+
+
+def ask(target: Target, budget: Budget) -> Answer:
+    """Ask, and follow redirects if they are to be followed.
+
+    Raises:
+        NoAnswer: no complete answer came, or too many redirects.
+    """
+    answer = _ask_once(target, budget)
     hops = 0
-    while target.follow_redirects and answer.status in REDIRECTS and answer.location:
+    while target.max_redirects and answer.status in REDIRECTS and answer.location:
         hops += 1
-        if hops > MAX_REDIRECTS:
-            raise NoAnswer(f"more than {MAX_REDIRECTS} redirects, the last one to {answer.location}")
+        if hops > target.max_redirects:
+            raise NoAnswer(f"more than {target.max_redirects} redirects, the last one to {target.shown(answer.location)}")
         target = redirected(target, answer.status, answer.location)
-        answer = _ask(target, budget)
-    return judge_answer(target, answer)
+        answer = _ask_once(target, budget)
+    return answer
 
 
 def redirected(target: Target, status: int, location: str) -> Target:
@@ -172,7 +196,7 @@ def redirected(target: Target, status: int, location: str) -> Target:
     try:
         old, new = locate(target.url), locate(url)
     except InvalidInput as error:
-        raise NoAnswer(f"redirect to {location} cannot be followed: {error.cause}") from error
+        raise NoAnswer(f"redirect to {target.shown(location)} cannot be followed: {error.cause}") from error
     changes: dict[str, t.Any] = {"url": url}
     if status == 303 or (status in (301, 302) and target.method == "POST"):
         changes.update(method="HEAD" if target.method == "HEAD" else "GET", body=None)
@@ -187,36 +211,18 @@ def redirected(target: Target, status: int, location: str) -> Target:
 def judge_answer(target: Target, answer: Answer) -> Finding:
     """Hold an answer against what was asked for."""
     problems: list[str] = []
+    location = None if answer.location is None else target.shown(answer.location)
     if answer.status not in target.status:
-        to = f" to {answer.location}" if answer.location else ""
+        to = f" to {location}" if location else ""
         problems.append(f"answered {answer.status}{to}, expected {' or '.join(map(str, target.status))}")
     if target.body_regex is not None and not target.body_regex.search(answer.body):
         problems.append(f"body does not match {target.body_regex.pattern!r}")
-    if target.assertions:
-        problems.extend(_failed_assertions(target.assertions, answer.body))
-    start = answer.body[:SHOWN_BODY] if problems else None
+    problems.extend(failed_assertions(target.assertions, answer.body, target.shown))
+    start = target.shown(answer.body) if problems else None
     if start:
         problems.append(f"body starts with {start!r}")
-    observed = {"address": answer.address, "url": answer.url, "http_status": answer.status, "location": answer.location, "body_start": start}
+    observed = {"address": answer.address, "url": answer.url, "http_status": answer.status, "location": location, "body_start": start}
     return Finding(f"answered {answer.status}", tuple(problems), (), observed)
-
-
-def _failed_assertions(assertions: tuple[tuple[str, t.Any], ...], body: str) -> list[str]:
-    try:
-        document = json.loads(body)
-    except ValueError as error:
-        return [f"body is not JSON: {error}"]
-    return [failed for text, compiled in assertions if (failed := _failed_assertion(text, compiled, document))]
-
-
-def _failed_assertion(text: str, compiled: t.Any, document: t.Any) -> str:
-    from jmespath.exceptions import JMESPathError
-
-    try:
-        found = compiled.search(document)
-    except JMESPathError as error:
-        return f"assertion {text!r} cannot be evaluated: {str(error).strip()}"
-    return "" if found is True else f"assertion {text!r} is {json.dumps(found)[:SHOWN_BODY]}, not true"
 
 
 class _Lent:
@@ -230,24 +236,35 @@ class _Lent:
         """Leave the wire open."""
 
 
-def _ask(target: Target, budget: Budget) -> Answer:
+def _ask_once(target: Target, budget: Budget) -> Answer:
     place = locate(target.url)
     host, port = target.connect_to or (place.host, None)
-    with connect(host, port or place.port, budget) as wire:
+    port = port or place.port
+    proxy = target.proxy if target.proxy and target.proxy.serves(host, port) else None
+    tunnel = proxy is not None and (place.scheme == "https" or target.connect_to is not None)
+    path, more = (f"http://{place.host_header}{place.path}", proxy.headers) if proxy and not tunnel else (place.path, {})
+    with connect(host, port, budget) if proxy is None else proxies.connect_to_proxy(proxy, budget) as wire:
+        if proxy is not None and tunnel:
+            proxies.open_tunnel(wire, proxy, host, port)
         if place.scheme == "https":
             wire.start_tls(t.cast(ssl.SSLContext, target.context), target.server_hostname or place.host)
-        connection = http.client.HTTPConnection(place.host, place.port)
-        connection.sock = t.cast(t.Any, _Lent(wire))
-        headers = {"Host": place.host_header, "Connection": "close", **dict(target.headers), **dict(target.secret_headers)}
-        try:
-            connection.request(target.method, place.path, target.body, headers)
-            response = connection.getresponse()
-            body = response.read(MAX_BODY)
-            if response.length and len(body) < MAX_BODY:
-                raise NoAnswer(f"the answer {response.status} of {wire.address} was cut short: {response.length} bytes are missing")
-        except (http.client.HTTPException, ConnectionError) as error:
-            raise NoAnswer(f"{wire.address} gave no proper HTTP answer: {error or type(error).__name__}") from error
-        return Answer(wire.address, target.url, response.status, response.getheader("Location"), _decode(body, response.headers.get_content_charset()))
+        headers = {"Host": place.host_header, "Connection": "close", **dict(target.headers), **dict(target.secret_headers), **more}
+        return _exchange(target, wire, path, headers)
+
+
+def _exchange(target: Target, wire: Wire, path: str, headers: dict[str, str]) -> Answer:
+    """Send a request over a wire that leads to the endpoint or its proxy, and read the answer."""
+    connection = http.client.HTTPConnection("")
+    connection.sock = t.cast(t.Any, _Lent(wire))
+    try:
+        connection.request(target.method, path, target.body, headers)
+        response = connection.getresponse()
+        body = response.read(MAX_BODY)
+        if response.length and len(body) < MAX_BODY:
+            raise NoAnswer(f"the answer {response.status} of {wire.address} was cut short: {response.length} bytes are missing")
+    except (http.client.HTTPException, ConnectionError) as error:
+        raise NoAnswer(f"{wire.address} gave no proper HTTP answer: {error or type(error).__name__}") from error
+    return Answer(wire.address, target.url, response.status, response.getheader("Location"), _decode(body, response.headers.get_content_charset()))
 
 
 def _decode(body: bytes, charset: str | None) -> str:
@@ -272,6 +289,18 @@ def _plain_headers(headers: dict[str, t.Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in headers.items()}
 
 
+def _secret_headers(options: dict[str, t.Any]) -> dict[str, str]:
+    """The headers whose contents are secrets, those of the login among them."""
+    secret = {str(name): str(value) for name, value in (options["secret_headers"] or {}).items()}
+    if options["login_user"] is not None and options["bearer_token"] is not None:
+        raise InvalidInput("log in", "login_user and bearer_token exclude each other")
+    if options["login_user"] is not None:
+        secret["Authorization"] = proxies.basic(options["login_user"], options["login_password"])
+    if options["bearer_token"] is not None:
+        secret["Authorization"] = f"Bearer {options['bearer_token']}"
+    return secret
+
+
 def _checked(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
     for name, value in headers.items():
         if not TOKEN.fullmatch(name):
@@ -286,20 +315,3 @@ def _compile_regex(text: str | None) -> re.Pattern[str] | None:
         return None if text is None else re.compile(text)
     except re.error as error:
         raise InvalidInput(f"understand body_regex {text!r}", error) from error
-
-
-def _compile_assertions(texts: list[str]) -> tuple[tuple[str, t.Any], ...]:
-    if not texts:
-        return ()
-    try:
-        import jmespath
-        from jmespath.exceptions import JMESPathError
-    except ImportError as error:
-        raise InvalidInput("evaluate assertions", missing_required_lib("jmespath")) from error
-    compiled = []
-    for text in texts:
-        try:
-            compiled.append((text, jmespath.compile(text)))
-        except JMESPathError as error:
-            raise InvalidInput(f"understand the assertion {text!r}", str(error).strip().splitlines()[0]) from error
-    return tuple(compiled)

@@ -9,6 +9,7 @@ import collections
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._probe.dns_message import RCODES
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.evaluation import Check, Policy
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.runner import KINDS
 
@@ -18,9 +19,15 @@ COMMON = frozenset({"name", "type", "timeout", "degraded_above", "unhealthy_abov
 ONLY_SAMPLING = ("interval", "max_error_rate", "max_p50", "max_p95", "max_p99", "min_samples")
 ONLY_TRYING = ("retries", "delay", "successes")
 
+#: The least that a check's number may be.
+LEAST = {
+    "timeout": 0.001, "degraded_above": 0, "unhealthy_above": 0, "max_lag": 0, "degraded_days_left": 0, "unhealthy_days_left": 0, "max_redirects": 1,
+    "min_ttl": 0, "max_ttl": 0,
+}
+
 CHECK_OPTIONS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str"},
-    "type": {"type": "str", "required": True, "choices": ["http", "tcp", "tls", "postgres", "redis"]},
+    "type": {"type": "str", "required": True, "choices": ["http", "tcp", "tls", "postgres", "redis", "prometheus", "dns"]},
     "timeout": {"type": "float", "default": 5.0},
     "degraded_above": {"type": "float"},
     "unhealthy_above": {"type": "float"},
@@ -33,6 +40,12 @@ CHECK_OPTIONS: dict[str, dict[str, t.Any]] = {
     "body_regex": {"type": "str"},
     "assertions": {"type": "list", "elements": "str"},
     "follow_redirects": {"type": "bool", "default": False},
+    "max_redirects": {"type": "int", "default": 5},
+    "bearer_token": {"type": "str", "no_log": True},
+    "proxy": {"type": "str"},
+    "proxy_user": {"type": "str"},
+    "proxy_password": {"type": "str", "no_log": True},
+    "no_proxy": {"type": "list", "elements": "str"},
     "host": {"type": "str"},
     "port": {"type": "int"},
     "connect_to": {"type": "str"},
@@ -51,10 +64,22 @@ CHECK_OPTIONS: dict[str, dict[str, t.Any]] = {
     "login_db": {"type": "str"},
     "ssl_mode": {"type": "str", "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]},
     "tls": {"type": "bool", "default": False},
-    "role": {"type": "str", "choices": ["primary", "replica", "master", "slave"]},
+    "role": {"type": "str", "choices": ["primary", "replica", "master", "slave", "sentinel"]},
     "max_lag": {"type": "float"},
+    "master_name": {"type": "str"},
     "query": {"type": "str"},
     "expect": {"type": "str"},
+    "min_value": {"type": "float"},
+    "max_value": {"type": "float"},
+    "equals": {"type": "float"},
+    "on_empty": {"type": "str", "choices": ["unhealthy", "degraded", "healthy"], "default": "unhealthy"},
+    "record": {"type": "str"},
+    "record_type": {"type": "str", "choices": ["A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"], "default": "A"},
+    "answers": {"type": "list", "elements": "str"},
+    "answers_match": {"type": "str", "choices": ["all", "any", "exact"], "default": "all"},
+    "rcode": {"type": "str", "choices": list(RCODES), "default": "NOERROR"},
+    "min_ttl": {"type": "int"},
+    "max_ttl": {"type": "int"},
 }
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
@@ -63,14 +88,20 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         "elements": "dict",
         "required": True,
         "options": CHECK_OPTIONS,
-        "required_if": [("type", "http", ["url"]), ("type", "tcp", ["host", "port"]), ("type", "tls", ["host"])],
+        "required_if": [
+            ("type", "http", ["url"]),
+            ("type", "tcp", ["host", "port"]),
+            ("type", "tls", ["host"]),
+            ("type", "prometheus", ["url", "query"]),
+            ("type", "dns", ["host", "record"]),
+        ],
     },
     "retries": {"type": "int", "default": 0},
     "delay": {"type": "float", "default": 1.0},
     "successes": {"type": "int", "default": 1},
     "deadline": {"type": "float"},
     "min_healthy": {"type": "int"},
-    "concurrency": {"type": "int", "default": 32},
+    "concurrency": {"type": "int", "default": 256},
     "fail_on": {"type": "str", "choices": ["never", "unhealthy", "degraded"], "default": "never"},
     "samples": {"type": "int"},
     "duration": {"type": "float"},
@@ -109,7 +140,7 @@ def _plan_check(number: int, entry: dict[str, t.Any]) -> Check:
         for option in ("port", "login_port"):
             if entry[option] is not None and not 0 < entry[option] < 65536:
                 raise InvalidInput(f"use {option} {entry[option]}", "it is not between 1 and 65535")
-        _check_least(entry, {"timeout": 0.001, "degraded_above": 0, "unhealthy_above": 0, "max_lag": 0, "degraded_days_left": 0, "unhealthy_days_left": 0})
+        _check_least(entry, LEAST)
         degraded, unhealthy = entry["degraded_above"], entry["unhealthy_above"]
         if degraded is not None and unhealthy is not None and degraded > unhealthy:
             raise InvalidInput("judge the latency", f"degraded_above {degraded:g} is above unhealthy_above {unhealthy:g}, so it would never be seen")

@@ -62,6 +62,8 @@ def plan(options: dict[str, t.Any]) -> Target:
     _load_psycopg2()
     if options["expect"] is not None and options["query"] is None:
         raise InvalidInput("compare with expect", "query is not given")
+    if options["role"] is not None and options["role"] not in ROLES:
+        raise InvalidInput(f"use role {options['role']}", f"a PostgreSQL server has one of {', '.join(ROLES)}")
     files = {"ca_cert": "sslrootcert", "client_cert": "sslcert", "client_key": "sslkey"}
     for option in files:
         if options[option] is not None:

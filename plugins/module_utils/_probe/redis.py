@@ -1,15 +1,16 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check a Redis (or Valkey) server: that it answers PING, its role, and a replica's link and lag.
+"""Check a Redis (or Valkey) server: that it answers PING, its role, a replica's link and lag, and what a Sentinel says of a master.
 
-Three commands of the protocol are spoken here directly, over a wire with a strict time limit; no client library is needed.
+Four commands of the protocol are spoken here directly, over a wire with a strict time limit; no client library is needed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import ssl
 import typing as t
 
@@ -21,10 +22,10 @@ from ansible_collections.mainstay.ops.plugins.module_utils._probe.wire import (
 
 OPTIONS = frozenset({
     "login_host", "login_port", "login_user", "login_password", "login_unix_socket", "tls", "connect_to", "server_hostname", "ca_cert", "client_cert",
-    "client_key", "validate_certs", "role", "max_lag",
+    "client_key", "validate_certs", "role", "max_lag", "master_name",
 })
-OBSERVED = ("address", "server_version", "role", "link_up", "lag_seconds")
-ROLES = {"primary": "primary", "master": "primary", "replica": "replica", "slave": "replica"}
+OBSERVED = ("address", "server_version", "role", "link_up", "lag_seconds", "master", "quorum_reached")
+ROLES = {"primary": "primary", "master": "primary", "replica": "replica", "slave": "replica", "sentinel": "sentinel"}
 #: Bytes of a reply that are accepted; INFO's sections are a few kilobytes.
 MAX_REPLY = 1 << 20
 
@@ -43,6 +44,7 @@ class Target:
     server_hostname: str | None = None
     role: str | None = None
     max_lag: float | None = None
+    master_name: str | None = None
 
     def __str__(self) -> str:
         """How the target is called."""
@@ -61,6 +63,10 @@ def plan(options: dict[str, t.Any]) -> Target:
     """
     if options["login_user"] is not None and options["login_password"] is None:
         raise InvalidInput("log in to Redis", "login_user is given without login_password")
+    if options["master_name"] is not None and options["role"] != "sentinel":
+        raise InvalidInput("ask for master_name", "role is not sentinel")
+    if options["max_lag"] is not None and options["role"] == "sentinel":
+        raise InvalidInput("use max_lag", "a Sentinel has none")
     context = None
     if options["tls"]:
         context = tls_context(options["validate_certs"], options["ca_cert"], options["client_cert"], options["client_key"])
@@ -78,6 +84,7 @@ def plan(options: dict[str, t.Any]) -> Target:
         server_hostname=options["server_hostname"] or host,
         role=ROLES[options["role"]] if options["role"] else None,
         max_lag=options["max_lag"],
+        master_name=options["master_name"],
     )
 
 
@@ -98,13 +105,17 @@ def probe(target: Target, budget: Budget) -> Finding:
             _command(wire, incoming, "PING")
         except ReplyError as error:
             return Finding(problems=(f"answered {error}",), observed=observed)
+        sections = ("server", "replication", "sentinel") if target.master_name is not None else ("server", "replication")
+        quorum = None
         try:
-            facts = parse_info(_command(wire, incoming, "INFO", "server") + "\n" + _command(wire, incoming, "INFO", "replication"))
+            facts = parse_info("\n".join(_command(wire, incoming, "INFO", section) for section in sections))
+            if target.master_name is not None and facts.get("redis_mode") == "sentinel":
+                quorum = _quorum(wire, incoming, target.master_name)
         except ReplyError as error:
             # An account may be allowed PING alone; that is enough when nothing more was asked for.
             denied = target.role is not None or target.max_lag is not None
             return Finding("answers PING", (f"INFO answered {error}",) if denied else (), (), observed)
-    finding = judge_replication(target, facts)
+    finding = judge_replication(target, facts) if quorum is None else judge_master(target, facts, quorum)
     return dataclasses.replace(finding, observed={**observed, **finding.observed})
 
 
@@ -119,7 +130,8 @@ def judge_replication(target: Target, facts: dict[str, str]) -> Finding:
     A replica's lag is the seconds since its master was last heard of; on a quiet link the master's pings (``repl-ping-replica-period``, 10 s by
     default) are all there is to hear. A replica whose link is down answers with old data: it is degraded, and unhealthy where ``max_lag`` is set.
     """
-    role = ROLES.get(facts.get("role", ""), facts.get("role", "unknown"))
+    said = "sentinel" if facts.get("redis_mode") == "sentinel" else facts.get("role", "unknown")
+    role = ROLES.get(said, said)
     version = facts.get("valkey_version") or facts.get("redis_version")
     problems: list[str] = []
     warnings: list[str] = []
@@ -136,6 +148,40 @@ def judge_replication(target: Target, facts: dict[str, str]) -> Finding:
         problems.insert(0, f"role is {role}, expected {target.role}")
     observed = {"server_version": version, "role": role, "link_up": link_up, "lag_seconds": lag}
     return Finding(f"{role}, version {version}", tuple(problems), tuple(warnings), observed)
+
+
+def judge_master(target: Target, facts: dict[str, str], quorum: str) -> Finding:
+    """Hold what a Sentinel says of a master against what was asked for.
+
+    Args:
+        target: what was asked for.
+        facts: the Sentinel's INFO, with a line such as ``master0:name=mymaster,status=ok,address=192.0.2.1:6379,slaves=2,sentinels=3`` for each master.
+        quorum: its answer to ``SENTINEL CKQUORUM``: ``OK`` and more, if enough Sentinels can agree to a failover and carry it out.
+    """
+    finding = judge_replication(target, facts)
+    masters = [dict(part.split("=", 1) for part in line.split(",") if "=" in part) for name, line in facts.items() if re.fullmatch(r"master\d+", name)]
+    master = next((master for master in masters if master.get("name") == target.master_name), None)
+    problems = list(finding.problems)
+    if master is None:
+        problems.append(f"it does not watch a master {target.master_name}")
+        return dataclasses.replace(finding, problems=tuple(problems))
+    if master.get("status") != "ok":
+        problems.append(f"master {target.master_name} at {master.get('address')} is {master.get('status')}")
+    reached = quorum.startswith("OK")
+    if not reached:
+        problems.append(quorum)
+    observed = {**finding.observed, "master": master.get("address"), "quorum_reached": reached}
+    return Finding(f"master {target.master_name} is {master.get('address')}; {quorum}", tuple(problems), finding.warnings, observed)
+
+
+def _quorum(wire: Wire, incoming: io.BufferedIOBase, master_name: str) -> str:
+    """The answer to CKQUORUM, in its words; that there is no quorum is an error to Redis, and an answer here."""
+    try:
+        return _command(wire, incoming, "SENTINEL", "CKQUORUM", master_name)
+    except ReplyError as error:
+        if str(error).startswith("NOPERM"):
+            raise
+        return str(error)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -12,13 +12,15 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._probe import http, postgres, redis, tcp, tls
+from ansible_collections.mainstay.ops.plugins.module_utils._probe import dns, http, postgres, prometheus, redis, tcp, tls
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.evaluation import (
     Check, Finding, Observation, Outcome, Policy, Statistics, Tally, conclude, judge, next_attempt, statistics,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.wire import Budget, NoAnswer
 
-KINDS: dict[str, t.Any] = {"http": http, "tcp": tcp, "tls": tls, "postgres": postgres, "redis": redis}
+KINDS: dict[str, t.Any] = {
+    "http": http, "tcp": tcp, "tls": tls, "postgres": postgres, "redis": redis, "prometheus": prometheus, "dns": dns,
+}
 #: Seconds (and share of the deadline, if that is less) before the deadline at which attempts end, so that what they saw is still told.
 GRACE, GRACE_SHARE = 0.1, 0.1
 

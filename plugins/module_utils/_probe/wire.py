@@ -161,7 +161,7 @@ class Wire:
 
     def __init__(self, sock: socket.socket, address: str, budget: Budget) -> None:
         """Take over a connected socket; ``address`` is how it is called in messages."""
-        self.sock = sock
+        self.sock: socket.socket | ssl.SSLSocket | TlsWithinTls = sock
         self.address = address
         self.budget = budget
 
@@ -177,7 +177,10 @@ class Wire:
         """Do the TLS handshake as a client, with this name for SNI and verification."""
         self._timed(f"no TLS handshake with {self.address}")
         try:
-            self.sock = context.wrap_socket(self.sock, server_hostname=server_hostname)
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock = TlsWithinTls(self.sock, context, server_hostname, functools.partial(self._timed, f"no answer from {self.address}"))
+            else:
+                self.sock = context.wrap_socket(t.cast(socket.socket, self.sock), server_hostname=server_hostname)
         except ssl.SSLCertVerificationError as error:
             raise NoAnswer(f"the certificate of {self.address} does not verify as {server_hostname}: {error.verify_message}") from error
         except TimeoutError as error:
@@ -211,6 +214,52 @@ class Wire:
 
     def _timed(self, what: str) -> None:
         self.sock.settimeout(self.budget.left(what))
+
+
+class TlsWithinTls:
+    """A TLS stream inside another one, which ``SSLContext.wrap_socket`` cannot make: an HTTPS proxy carries it to an HTTPS endpoint."""
+
+    def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, server_hostname: str, before_read: t.Callable[[], None]) -> None:
+        """Do the inner handshake; ``before_read`` sets the time that the outer stream has for its next read."""
+        self._outer, self._before_read = outer, before_read
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._carry(self._inner.do_handshake)
+
+    def settimeout(self, seconds: float) -> None:
+        """Set how long the next read or write of the outer stream may take."""
+        self._outer.settimeout(seconds)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of the data."""
+        left = memoryview(data)
+        while left:
+            left = left[self._carry(functools.partial(self._inner.write, left)):]
+
+    def recv_into(self, buffer: t.Any) -> int:
+        """Read what has come, at most the buffer's size; 0 is the end of the stream."""
+        return self._carry(functools.partial(self._inner.read, len(buffer), buffer))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._outer.close()
+
+    def _carry(self, step: t.Callable[[], t.Any]) -> t.Any:
+        """Do a step of the inner stream, with what it needs from the outer one and has for it."""
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                self._outer.sendall(self._outgoing.read())
+                self._before_read()
+                received = self._outer.recv(1 << 14)
+                if received:
+                    self._incoming.write(received)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._outer.sendall(self._outgoing.read())
+                return done
 
 
 class _Incoming(io.RawIOBase):
