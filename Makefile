@@ -92,6 +92,9 @@ bench: setup-lab ## measure site and the no-change run, into docs/benchmarks.md
 bench-backup: setup-test ## measure backups of PostgreSQL against other tools, into docs/benchmarks.md; SIZE=2G ROUNDS=3
 	PYTHONPATH=tests/bench python -m backup --work $(W) --size $(or $(SIZE),2G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
+bench-redis-failover: setup-lab ## measure failovers of Redis on lab hosts, into docs/redis.md; RUNS=10 SCENARIO=planned
+	PYTHONPATH=tests python -m drills.redis --runs $(or $(RUNS),10) $(if $(SCENARIO),--scenario $(SCENARIO))
+
 bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
 	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
@@ -109,4 +112,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-redis lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-redis bench-redis-failover lab lab-down docs clean
