@@ -877,6 +877,53 @@ def test_redis_tls(capsys: pytest.CaptureFixture[str], redis: Redis, authority: 
     assert only(probe(capsys, {**check, "validate_certs": False}))["status"] == "healthy"
 
 
+@pytest.fixture(scope="module")
+def sentinel(redis: Redis) -> t.Iterator[int]:
+    """A Sentinel with a password that watches the master twice, once with a quorum that one Sentinel cannot reach, and a master that is gone; its port."""
+    port = free_port()
+    watched = {"shop": (redis.master, 1), "lonely": (redis.master, 2), "gone": (free_port(), 1)}
+    lines = ["bind 127.0.0.1", f"port {port}", f"dir {redis.folder}", f'requirepass "{PASSWORD}"', f"logfile {redis.folder}/sentinel.log"]
+    for name, (master, quorum) in watched.items():
+        lines += [f"sentinel monitor {name} 127.0.0.1 {master} {quorum}", f"sentinel down-after-milliseconds {name} 500"]
+        lines.append(f'sentinel auth-pass {name} "{PASSWORD}"')
+    (redis.folder / "sentinel.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    server = subprocess.Popen(["redis-server", redis.folder / "sentinel.conf", "--sentinel"], stdout=subprocess.DEVNULL)
+
+    def said() -> str:
+        argv = ["redis-cli", "-p", str(port), "INFO", "sentinel"]
+        return subprocess.run(argv, env={**os.environ, "REDISCLI_AUTH": PASSWORD}, capture_output=True, text=True, check=True).stdout
+
+    try:
+        wait_for("the Sentinel", lambda: "name=gone,status=odown" in said() and "name=shop,status=ok" in said())
+        yield port
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_sentinel(capsys: pytest.CaptureFixture[str], redis: Redis, sentinel: int) -> None:
+    check = redis.check(login_port=sentinel, role="sentinel")
+    assert only(probe(capsys, check))["observed"]["role"] == "sentinel"
+    master = f"127.0.0.1:{redis.master}"
+    found = only(probe(capsys, {**check, "master_name": "shop"}))
+    assert (found["status"], found["observed"]["master"], found["observed"]["quorum_reached"]) == ("healthy", master, True)
+    assert found["detail"].startswith(f"master shop is {master}; OK 1 usable Sentinels")
+    lonely = only(probe(capsys, {**check, "master_name": "lonely"}))
+    assert (lonely["status"], lonely["observed"]["quorum_reached"]) == ("unhealthy", False) and lonely["detail"].startswith("NOQUORUM 1 usable Sentinels")
+    gone = only(probe(capsys, {**check, "master_name": "gone"}))
+    assert gone["status"] == "unhealthy" and re.match(r"master gone at 127.0.0.1:\d+ is odown", gone["detail"])
+    assert only(probe(capsys, {**check, "master_name": "nobody"}))["detail"] == "it does not watch a master nobody"
+
+
+def test_sentinel_and_server_are_told_apart(capsys: pytest.CaptureFixture[str], redis: Redis, sentinel: int) -> None:
+    server = only(probe(capsys, redis.check(role="sentinel", master_name="shop")))
+    assert (server["status"], server["detail"], server["observed"]["master"]) == ("unhealthy", "role is primary, expected sentinel", None)
+    assert only(probe(capsys, redis.check(login_port=sentinel, role="master")))["detail"] == "role is sentinel, expected primary"
+    assert "role is not sentinel" in refused(probe(capsys, redis.check(master_name="shop")))
+    assert "a Sentinel has none" in refused(probe(capsys, redis.check(role="sentinel", max_lag=1)))
+    assert "could not use role sentinel" in refused(probe(capsys, {"type": "postgres", "role": "sentinel"}))
+
+
 # What is refused, check mode, secrets
 
 

@@ -18,6 +18,8 @@ OPTIONS = frozenset({"host", "port", "record", "record_type", "answers", "answer
 OBSERVED = ("address", "transport", "rcode", "authoritative", "answers", "ttl")
 #: Seconds after which a question that nobody answered is sent again, since UDP loses packets; the least that RFC 1035, section 4.2.1, recommends.
 RESEND = 2.0
+#: Characters of the answers that a message shows.
+SHOWN_ANSWERS = 300
 #: The longest UDP answer, without EDNS (RFC 1035, section 2.3.4, says 512 bytes; more is taken if it comes).
 MAX_DATAGRAM = 4096
 
@@ -107,7 +109,7 @@ def judge_answer(target: Target, answer: message.Answer) -> Finding:
     found = sorted({record.text for record in answer.records if record.kind == target.record_type})
     ttls = [record.ttl for record in answer.records if record.kind == target.record_type]
     problems: list[str] = []
-    shown = ", ".join(found) or f"no {target.record_type} record"
+    shown = ", ".join(found)[:SHOWN_ANSWERS] or f"no {target.record_type} record"
     if answer.rcode != target.rcode:
         problems.append(f"rcode is {answer.rcode}, expected {target.rcode}")
     elif target.answers is not None:
@@ -128,9 +130,9 @@ def _mismatch(target: Target, found: list[str], shown: str) -> list[str]:
         return [] if set(wanted) & set(found) else [f"answered {shown}; expected any of {', '.join(wanted)}"]
     missing = [answer for answer in wanted if answer not in found]
     unwanted = [answer for answer in found if answer not in wanted] if target.answers_match == "exact" else []
-    problems = [f"{', '.join(missing)} is missing"] if missing else []
+    problems = [f"{', '.join(missing)[:SHOWN_ANSWERS]} is missing"] if missing else []
     if unwanted:
-        problems.append(f"{', '.join(unwanted)} was not expected")
+        problems.append(f"{', '.join(unwanted)[:SHOWN_ANSWERS]} was not expected")
     return [f"answered {shown}: {' and '.join(problems)}"] if problems else []
 
 
