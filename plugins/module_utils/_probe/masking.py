@@ -16,7 +16,7 @@ LEAST = 4
 #: What is called a secret, in JSON, a query string, a configuration or a header: the value goes, the name stays.
 NAMED = re.compile(
     r"""(\b[\w.-]*(?:passw(?:or)?d|pwd|passphrase|secret|token|api[_-]?key|authorization|credentials?|cookie)[\w-]*\\?["']?\s*[:=]\s*)"""
-    r"""("(?:[^"\\]|\\.)*"?|'[^']*'?|(?:basic|bearer)\s+[^\s"'<,;]+|[^\s"'&<,;}\]\\]+)""",
+    r"""(\\"[^"\\]*(?:\\")?|"(?:[^"\\]|\\.)*"?|'[^']*'?|(?:basic|bearer)\s+[^\s"'<,;]+|[^\s"'&<,;}\]\\]+)""",
     re.IGNORECASE,
 )
 #: The password of a URL, as in a connection string that a stack trace shows.
