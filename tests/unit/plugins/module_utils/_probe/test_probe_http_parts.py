@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import typing as t
 
 import pytest
@@ -50,9 +51,11 @@ def test_a_secret_at_the_cut_is_gone_as_a_whole() -> None:
     assert target.shown("x" * 195 + "sesame-opens") == "x" * 195 + "*****"
 
 
-def test_masking_takes_no_time_to_speak_of() -> None:
-    for text in ("password" * 2000, 'password="' + '\\"' * 8000, "://" * 5000, "a:" * 8000, "token=" + "x" * 16000):
-        assert len(mask(text[:http.MASKED_BODY])) <= http.MASKED_BODY + 10
+@pytest.mark.parametrize("piece", ["password", 'password="', '\\"', "://", "://a:", "a:", "a-", "token= ", "token\t", "basic "])
+def test_masking_takes_time_in_proportion(piece: str) -> None:
+    began = time.process_time()
+    mask((piece * http.MASKED_BODY)[:http.MASKED_BODY])
+    assert time.process_time() - began < 0.5
 
 
 def options(**given: t.Any) -> dict[str, t.Any]:
