@@ -296,6 +296,7 @@ options:
     description:
       - How many attempts are made at the same time at most.
       - Endpoints that hang keep a place each until their O(checks[].timeout), so that with fewer places than of these the others wait.
+      - At most 32 of them are in their first tenth of a second, so that attempts do not slow each other down.
     type: int
     default: 256
   fail_on:

@@ -23,6 +23,9 @@ KINDS: dict[str, t.Any] = {
 }
 #: Seconds (and share of the deadline, if that is less) before the deadline at which attempts end, so that what they saw is still told.
 GRACE, GRACE_SHARE = 0.1, 0.1
+#: So many attempts may be young, which is before they have run for so many seconds: then they wait for the other side and cost nothing. More at once would
+#: make each other slow, and that would look like slow endpoints.
+YOUNG, YOUNG_SECONDS = 32, 0.1
 
 Clock = t.Callable[[], float]
 Attempt = t.Callable[[Check, float, Clock], Observation]
@@ -34,6 +37,60 @@ class _Progress:
 
     tally: Tally = dataclasses.field(default_factory=Tally)
     done: bool = False
+
+
+class _Crew:
+    """Threads that make attempts, as many as are needed at the same time, and at most as many as there are places.
+
+    They are daemon threads: one that hangs where no time limit reaches it is left behind and does not keep the process from ending.
+    """
+
+    def __init__(self, probe: Attempt, end: float, clock: Clock, places: int) -> None:
+        self._probe, self._end, self._clock, self._places = probe, end, clock, places
+        self._work: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        self._running: dict[int, float] = {}
+        self._threads = 0
+
+    def free_at(self) -> float:
+        """The time from which one more attempt may begin; infinity if another one has to end before."""
+        now = self._clock()
+        if len(self._running) >= self._places:
+            return float("inf")
+        young = [began + YOUNG_SECONDS for began in self._running.values() if began + YOUNG_SECONDS > now]  # in the order in which they began
+        return now if len(young) < YOUNG else young[-YOUNG]
+
+    def take(self, number: int, check: Check) -> None:
+        """Begin an attempt at a check."""
+        self._running[number] = self._clock()
+        self._work.put((number, check))
+        if len(self._running) > self._threads:
+            self._threads += 1
+            threading.Thread(target=self._labour, daemon=True).start()
+
+    def hand_over(self, seconds: float | None) -> tuple[int, float, t.Any]:
+        """Wait for an attempt to end: the check's number, when the attempt began, and what it saw, or what it raised, or None if it did not begin in time.
+
+        Raises:
+            queue.Empty: none ended within so many seconds.
+        """
+        number, began, seen = self._results.get(timeout=seconds)
+        del self._running[number]
+        return number, began, seen
+
+    def dismiss(self) -> None:
+        """Let all threads end that have nothing to do."""
+        for unused in range(self._threads):
+            self._work.put(None)
+
+    def _labour(self) -> None:
+        while (job := self._work.get()) is not None:
+            number, check = job
+            began = self._clock()
+            try:
+                self._results.put((number, began, self._probe(check, self._end, self._clock) if began < self._end else None))
+            except BaseException as error:  # handed over: the main thread raises it
+                self._results.put((number, began, error))
 
 
 def attempts_end(policy: Policy, started: float) -> float:
@@ -57,37 +114,31 @@ def attempt(check: Check, end: float, clock: Clock) -> Observation:
 def run(checks: t.Sequence[Check], policy: Policy, probe: Attempt = attempt, clock: Clock = time.monotonic) -> tuple[list[Outcome], Statistics]:
     """Probe all checks until each has passed or used up its attempts, or the deadline is there.
 
-    Workers are daemon threads: one that hangs where no time limit reaches it is left behind and does not keep the process from ending.
-
     Returns:
         What became of each check, in their order, and the statistics of all attempts together.
     """
     started = clock()
     end = attempts_end(policy, started)
-    stop = started + policy.deadline if policy.deadline is not None else None
-    work: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-    results: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-    workers = min(policy.concurrency, len(checks))
-    for unused in range(workers):
-        threading.Thread(target=_worker, args=(work, results, probe, end, clock), daemon=True).start()
+    stop = started + policy.deadline if policy.deadline is not None else float("inf")
+    crew = _Crew(probe, end, clock, policy.concurrency)
     progress = [_Progress() for unused in checks]
-    due = [(started, index) for index in range(len(checks))]
+    due = [(started, number) for number in range(len(checks))]
     open_checks = len(checks)
-    while open_checks and (stop is None or clock() < stop):
-        while due and due[0][0] <= clock():
-            index = heapq.heappop(due)[1]
-            work.put((index, checks[index]))
+    while open_checks and clock() < stop:
+        while due and max(due[0][0], crew.free_at()) <= clock():
+            number = heapq.heappop(due)[1]
+            crew.take(number, checks[number])
+        wake = min(stop, max(due[0][0], crew.free_at()) if due else stop)
         try:
-            index, began, seen = results.get(timeout=_patience(due, stop, clock()))
+            number, began, seen = crew.hand_over(max(wake - clock(), 0.0) if wake < float("inf") else None)
         except queue.Empty:
             continue
-        again = _advance(progress[index], policy, seen, started, began, end, clock())
+        again = _advance(progress[number], policy, seen, started, began, end, clock())
         if again is None:
             open_checks -= 1
         else:
-            heapq.heappush(due, (again, index))
-    for unused in range(workers):
-        work.put(None)
+            heapq.heappush(due, (again, number))
+    crew.dismiss()
     outcomes = [conclude(check, policy, state.tally, not state.done) for check, state in zip(checks, progress)]
     return outcomes, statistics(state.tally for state in progress)
 
@@ -102,21 +153,3 @@ def _advance(state: _Progress, policy: Policy, seen: t.Any, started: float, bega
     again = next_attempt(policy, state.tally, started, began, now)
     state.done = again is None
     return again if again is not None and again < end else None
-
-
-def _patience(due: list[tuple[float, int]], stop: float | None, now: float) -> float | None:
-    """How long to wait for a result: until the next attempt is due or the deadline is there; None is for ever."""
-    events = [due[0][0]] if due else []
-    if stop is not None:
-        events.append(stop)
-    return max(min(events) - now, 0.0) if events else None
-
-
-def _worker(work: t.Any, results: t.Any, probe: Attempt, end: float, clock: Clock) -> None:
-    while (job := work.get()) is not None:
-        index, check = job
-        began = clock()
-        try:
-            results.put((index, began, probe(check, end, clock) if began < end else None))
-        except BaseException as error:  # handed over: the main thread raises it
-            results.put((index, began, error))
