@@ -98,6 +98,9 @@ bench-redis-failover: setup-lab ## measure failovers of Redis on lab hosts, into
 bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
 	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
+bench-probe: setup ## measure many health probes at once against a loop of uri, into docs/benchmarks.md; ENDPOINTS=1000 ROUNDS=3
+	PYTHONPATH=tests/bench python -m probe --endpoints $(or $(ENDPOINTS),1000) --rounds $(or $(ROUNDS),3)
+
 lab: setup-lab ## make the hosts of inventories/lab
 	ansible-playbook -i inventories/lab playbooks/lab_up.yml
 
@@ -112,4 +115,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-redis bench-redis-failover lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-probe bench-redis bench-redis-failover lab lab-down docs clean
