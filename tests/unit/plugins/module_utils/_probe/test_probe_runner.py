@@ -58,6 +58,25 @@ def test_no_more_attempts_at_once_than_allowed(concurrency: int) -> None:
     assert probe.most_running == concurrency
 
 
+def test_attempts_begin_in_flocks_that_do_not_slow_each_other_down() -> None:
+    probe = Probe(lambda check, number: "healthy", seconds=3 * runner.YOUNG_SECONDS)
+    runner.run(checks(3 * runner.YOUNG), Policy(), probe)
+    gaps = [later - earlier for earlier, later in zip(probe.began, probe.began[runner.YOUNG:])]
+    assert len(gaps) == 2 * runner.YOUNG and min(gaps) > 0.9 * runner.YOUNG_SECONDS
+    assert probe.most_running > 2 * runner.YOUNG  # those before are not waited for
+
+
+def test_no_more_threads_than_are_needed() -> None:
+    threads = set()
+
+    def note(check: Check, number: int) -> str:
+        threads.add(threading.get_ident())
+        return "healthy" if number == 3 else "unhealthy"
+
+    runner.run(checks(2), Policy(retries=2, delay=0.0), Probe(note))
+    assert 1 <= len(threads) <= 2
+
+
 def test_waiting_for_a_retry_holds_no_worker() -> None:
     probe = Probe(lambda check, number: "healthy" if number == 2 else "unhealthy")
     began = time.monotonic()
