@@ -979,3 +979,19 @@ def test_through_ansible_no_secret_is_shown_and_a_hang_does_not_keep_it(web: Web
     assert '"inconclusive": 0' in printed and '"unhealthy": 1' in printed
     assert PASSWORD not in printed and "t0ken-Zz9" not in printed
     assert time.monotonic() - began < 20
+
+
+def test_progress_is_shown_of_what_takes_long(web: Web) -> None:
+    checks = [{"type": "http", "url": web.url()}, {"type": "http", "url": web.url("/status/503")}]
+    task = {"name": "Probe", "mainstay.ops.health_probe": {"checks": checks, "retries": 90, "delay": 0.2, "deadline": 8}, "register": "seen"}
+    expect = {"name": "See", "ansible.builtin.assert": {"that": ["seen.counts.healthy == 1", "seen.counts.unhealthy == 1", "seen is not changed"]}}
+    with tempfile.TemporaryDirectory() as folder:
+        play = {"name": "Probe", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task, expect]}
+        (pathlib.Path(folder) / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+        environment = {**os.environ, "MAINSTAY_PROGRESS_INTERVAL": "0.3", "ANSIBLE_LOCALHOST_WARNING": "false"}
+        argv = ["ansible-playbook", "-i", "localhost,", f"{folder}/play.yml"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = [line.partition("] ")[2] for line in done.stdout.splitlines() if line.startswith("[localhost] ")]
+    for wanted in (r"probe: 1 of 2 checks \(50 %\).*", r"probe: 1 checks in [\d.]+ s .*"):
+        assert any(re.fullmatch(wanted, line) for line in printed), printed

@@ -17,6 +17,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._probe.evaluation imp
     Check, Finding, Observation, Outcome, Policy, Statistics, Tally, conclude, judge, next_attempt, statistics,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.wire import Budget, NoAnswer
+from ansible_collections.mainstay.ops.plugins.module_utils._progress import Phase, current
 
 KINDS: dict[str, t.Any] = {
     "http": http, "tcp": tcp, "tls": tls, "postgres": postgres, "redis": redis, "prometheus": prometheus, "dns": dns,
@@ -26,6 +27,8 @@ GRACE, GRACE_SHARE = 0.1, 0.1
 #: So many attempts may be young, which is before they have run for so many seconds: then they wait for the other side and cost nothing. More at once would
 #: make each other slow, and that would look like slow endpoints.
 YOUNG, YOUNG_SECONDS = 32, 0.1
+#: A run that takes longer shows how far it is.
+QUIET_SECONDS = 3.0
 
 Clock = t.Callable[[], float]
 Attempt = t.Callable[[Check, float, Clock], Observation]
@@ -93,6 +96,29 @@ class _Crew:
                 self._results.put((number, began, error))
 
 
+class _Shown:
+    """Shows how many checks are through, or how many samples are taken, once somebody may wonder."""
+
+    def __init__(self, policy: Policy, checks: int, started: float) -> None:
+        self.next_look = started + QUIET_SECONDS if current().wanted else float("inf")
+        self._unit = "samples" if policy.sampling else "checks"
+        self._total = checks * (policy.samples or 1) if policy.duration is None else None
+        self._phase: Phase | None = None
+
+    def look(self, progress: t.Sequence[_Progress], now: float) -> None:
+        """Show how far the checks are, if it is time."""
+        if now >= self.next_look:
+            self.next_look = float("inf")
+            self._phase = current().phase("probe", self._total, self._unit, exact=True)
+        if self._phase is not None:
+            self._phase.reach(sum(state.tally.attempts if self._unit == "samples" else state.done for state in progress))
+
+    def end(self) -> None:
+        """End what is shown."""
+        if self._phase is not None:
+            self._phase.end()
+
+
 def attempts_end(policy: Policy, started: float) -> float:
     """The time by which every attempt has to end; infinity without a deadline."""
     if policy.deadline is None:
@@ -124,11 +150,13 @@ def run(checks: t.Sequence[Check], policy: Policy, probe: Attempt = attempt, clo
     progress = [_Progress() for unused in checks]
     due = [(started, number) for number in range(len(checks))]
     open_checks = len(checks)
+    shown = _Shown(policy, len(checks), started)
     while open_checks and clock() < stop:
+        shown.look(progress, clock())
         while due and max(due[0][0], crew.free_at()) <= clock():
             number = heapq.heappop(due)[1]
             crew.take(number, checks[number])
-        wake = min(stop, max(due[0][0], crew.free_at()) if due else stop)
+        wake = min(stop, shown.next_look, max(due[0][0], crew.free_at()) if due else stop)
         try:
             number, began, seen = crew.hand_over(max(wake - clock(), 0.0) if wake < float("inf") else None)
         except queue.Empty:
@@ -139,6 +167,7 @@ def run(checks: t.Sequence[Check], policy: Policy, probe: Attempt = attempt, clo
         else:
             heapq.heappush(due, (again, number))
     crew.dismiss()
+    shown.end()
     outcomes = [conclude(check, policy, state.tally, not state.done) for check, state in zip(checks, progress)]
     return outcomes, statistics(state.tally for state in progress)
 
