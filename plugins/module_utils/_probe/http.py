@@ -221,7 +221,8 @@ def judge_answer(target: Target, answer: Answer) -> Finding:
     start = target.shown(answer.body) if problems else None
     if start:
         problems.append(f"body starts with {start!r}")
-    observed = {"address": answer.address, "url": answer.url, "http_status": answer.status, "location": location, "body_start": start}
+    url = mask(answer.url, target.secrets)
+    observed = {"address": answer.address, "url": url, "http_status": answer.status, "location": location, "body_start": start}
     return Finding(f"answered {answer.status}", tuple(problems), (), observed)
 
 

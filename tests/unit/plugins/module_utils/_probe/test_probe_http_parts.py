@@ -51,6 +51,11 @@ def test_a_secret_at_the_cut_is_gone_as_a_whole() -> None:
     assert target.shown("x" * 195 + "sesame-opens") == "x" * 195 + "*****"
 
 
+def test_where_a_redirect_leads_is_shown_without_secrets() -> None:
+    seen = http.judge_answer(http.Target("http://a"), http.Answer("a:80", "http://a/x?token=abc&n=1", 302, "http://b/?session_token=def", "")).observed
+    assert (seen["url"], seen["location"]) == (f"http://a/x?token={H}&n=1", f"http://b/?session_token={H}")
+
+
 @pytest.mark.parametrize("piece", ["password", 'password="', '\\"', "://", "://a:", "a:", "a-", "token= ", "token\t", "basic "])
 def test_masking_takes_time_in_proportion(piece: str) -> None:
     began = time.process_time()
