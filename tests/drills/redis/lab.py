@@ -27,7 +27,7 @@ HOSTS = "data1,data2,data3"
 
 LAB_UP, LAB_DOWN = "playbooks/lab_up.yml", "playbooks/lab_down.yml"
 CONVERGE = "tests/drills/redis/converge.yml"
-SWITCHOVER = "tests/drills/redis/switchover.yml"
+SWITCHOVER = "playbooks/switchover.yml"
 
 TIMEOUT = 1.0
 """Seconds that the clients wait for an answer, as those of an application that wants to notice a failover."""
@@ -122,6 +122,8 @@ def found_in(facts: t.Mapping[str, t.Any]) -> Found:
 class LabPlace:
     """Three data hosts of a lab."""
 
+    impossible: t.ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, lab: str, log: pathlib.Path) -> None:
         """Use the lab of this name; what the playbooks print is appended to the log."""
         self._lab = lab
@@ -148,10 +150,6 @@ class LabPlace:
     def rise(self) -> None:
         """Make the hosts and converge them."""
         self._playbook(LAB_UP)
-        self.converge()
-
-    def converge(self) -> None:
-        """Run the role on the hosts."""
         self._playbook(CONVERGE)
 
     def fall(self) -> None:

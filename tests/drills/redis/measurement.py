@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,12 +67,8 @@ class Outcome:
 
     @property
     def errors(self) -> dict[str, int]:
-        """Failed writes of both clients by their kind."""
-        kinds: dict[str, int] = {}
-        for client in self.judged["clients"].values():
-            for kind, count in client["failed_by_kind"].items():
-                kinds[kind] = kinds.get(kind, 0) + count
-        return kinds
+        """Failed writes of the application by their kind."""
+        return self.judged["clients"][redis_writer.APPLICATION]["failed_by_kind"]
 
 
 def command(name: str, access: Access, run: str, log: pathlib.Path, sentinels: t.Iterable[tuple[str, int]]) -> list[str]:
@@ -137,7 +135,7 @@ def measure(place: Place, scenario: Scenario, waited: bool, run: str, folder: pa
         scenario: what happens.
         waited: whether each write is followed by ``WAIT``.
         run: name of the run, used once only.
-        folder: for the clients' log.
+        folder: for the clients' log, which is compressed at the end.
         choose: source of the random moment.
 
     Raises:
@@ -154,4 +152,12 @@ def measure(place: Place, scenario: Scenario, waited: bool, run: str, folder: pa
     begun = time.monotonic()
     after = wait_until_well(place.cluster, WELL_SECONDS)
     seconds = time.monotonic() - begun
-    return Outcome(scenario.key, waited, master.name, after.name, round(phase, 3), round(seconds, 1), judge(place, run, log))
+    judged = judge(place, run, log)
+    _pack(log)
+    return Outcome(scenario.key, waited, master.name, after.name, round(phase, 3), round(seconds, 1), judged)
+
+
+def _pack(log: pathlib.Path) -> None:
+    with log.open("rb") as plain, gzip.open(f"{log}.gz", "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    log.unlink()

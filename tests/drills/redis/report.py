@@ -125,7 +125,7 @@ PAGE = """## Measured failovers
 
 Made by `make bench-redis-failover RUNS={runs}` on {place}, all on {machine}: {version}, {tls}, {persistence}, `min-replicas-to-write {min_replicas}`,
 `min-replicas-max-lag {max_lag}`, `down-after-milliseconds {down_after}`, `failover-timeout {failover_timeout}`, quorum {quorum}.
-{count} each at a random moment; minimum / median / maximum of the runs, acknowledged and failed writes summed up.
+{count} each at a random moment; minimum / median / maximum of the runs, acknowledged writes and errors summed up.{problems}
 
 {table}
 
@@ -134,6 +134,7 @@ Afterwards every acknowledged number is looked for on the final master.
 
 - *gap*: the longest interval without an acknowledged write of a client that does as an application should: it asks the Sentinels for the master (redis-py's `Sentinel`),
   gives up an answer after {timeout:g} s, and after each error connects anew by asking again.
+- *errors*: writes of this client that failed, by their kind.
 - *lost*: acknowledged writes of both clients that the final master does not have. The other client stays at the old master's address as long as that acknowledges anything.
 - *lost within*: seconds from the first to the last acknowledgement of a lost write.
 - *confirmed*: each write is followed by `WAIT 1 {wait}`, and one replica at least had it.
@@ -142,11 +143,20 @@ Afterwards every acknowledged number is looked for on the final master.
 """
 
 
-def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: float, timeout: float) -> str:
-    """Return the section of docs/redis.md."""
+def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: float, timeout: float, problems: t.Sequence[str] = ()) -> str:
+    """Return the section of docs/redis.md.
+
+    Args:
+        outcomes: all runs that could be judged.
+        settings: what the figures depend on.
+        place: where it was, in words.
+        rate: entries a second that each client wrote at most.
+        timeout: seconds that a client waited for an answer.
+        problems: sentences about runs that could not be judged.
+    """
     found = rows(outcomes)
     runs = max(len(row.outcomes) for row in found)
-    head = ["what happens", "gap s", "acknowledged", "lost", "lost within s", "lost though confirmed", "failed writes", "target"]
+    head = ["what happens", "gap s", "acknowledged", "lost", "lost within s", "lost though confirmed", "errors", "target"]
     return PAGE.format(
         runs=runs,
         count=f"{runs} runs" if runs > 1 else "One run",
@@ -160,6 +170,7 @@ def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: fl
         down_after=settings.down_after_ms,
         failover_timeout=settings.failover_timeout_ms,
         quorum=settings.quorum,
+        problems=f"\nNot judged: {'; '.join(problems)}." if problems else "",
         table=table(head, [_line(row, settings.max_lag_seconds) for row in found]),
         rate=f"{rate:g}",
         timeout=timeout,
@@ -167,11 +178,12 @@ def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: fl
     )
 
 
-def as_json(outcomes: t.Sequence[Outcome], settings: Settings, seed: int) -> dict[str, t.Any]:
-    """Return all figures."""
+def as_json(outcomes: t.Sequence[Outcome], settings: Settings, seed: int, problems: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    """Return all figures, and sentences about runs that could not be judged."""
     return {
         "seed": seed,
         "settings": dataclasses.asdict(settings),
         "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes],
+        "problems": list(problems),
         "missed": missed(outcomes, settings.max_lag_seconds),
     }

@@ -20,7 +20,12 @@ CUT_SECONDS = 20
 
 
 class Place(t.Protocol):
-    """Where a drill is run: a cluster that can be hurt and healed. What a place cannot do raises DrillFailed."""
+    """Where a drill is run: a cluster that can be hurt and healed. A fault that cannot be made raises DrillFailed.
+
+    ``impossible`` are the keys of scenarios that it cannot have.
+    """
+
+    impossible: t.ClassVar[frozenset[str]]
 
     @property
     def cluster(self) -> Cluster:
@@ -29,6 +34,12 @@ class Place(t.Protocol):
     @property
     def about(self) -> str:
         """Say in words what this place is."""
+
+    def rise(self) -> None:
+        """Make everything."""
+
+    def fall(self) -> None:
+        """Remove everything."""
 
     def switch_over(self) -> None:
         """Move the master to another member as planned."""

@@ -253,10 +253,12 @@ def test_page() -> None:
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == 4
     assert "| 1.10 / 2.05 / 3.00 | 2000 | 0 | 0.00 |" in lines[1] and "gap at most 2 s: **missed** (3.00 s); nothing lost: met" in lines[1]
-    assert "readonly 80, timeout 6" in lines[1] and lines[2].endswith("| readonly 40, timeout 3 | none |")
+    assert "| timeout 4 |" in lines[1] and lines[2].endswith("| timeout 2 | none |")
     assert "with `WAIT`" in lines[3] and "| 6 | 0.00 | 5 |" in lines[3]
     assert "Redis 8.0.2, TLS everywhere, `appendonly yes`, `appendfsync everysec`, `min-replicas-to-write 1`" in text and "RUNS=2" in text
-    saved = json.loads(json.dumps(report.as_json(runs, SETTINGS, 7)))
+    assert "Not judged: stop-3: not well." in report.page(runs, SETTINGS, "three hosts", 500, 1.0, ["stop-3: not well"]) and "Not judged" not in text
+    saved = json.loads(json.dumps(report.as_json(runs, SETTINGS, 7, ["stop-3: not well"])))
+    assert saved["problems"] == ["stop-3: not well"]
     assert saved["seed"] == 7 and saved["missed"] == ["planned: gap at most 2 s, but 3.00 s"] and len(saved["outcomes"]) == 4
     assert "2 of" not in report.describe(runs[0]) and "5 of 900 confirmed" in report.describe(runs[3])
 
