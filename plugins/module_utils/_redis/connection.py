@@ -137,7 +137,7 @@ class Server:
         self._client = redis.Redis(
             username=login.user, password=login.password, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), single_connection_client=False, **settings
         )
-        for name in ("INFO", "CONFIG GET", "CLIENT LIST"):
+        for name in ("INFO", "CONFIG GET", "CLIENT LIST", "ACL LIST"):
             self._client.set_response_callback(name, lambda reply, **unused: reply)
 
     def __enter__(self) -> Server:

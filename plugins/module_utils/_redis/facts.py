@@ -113,6 +113,18 @@ def read_facts(server: Server) -> ServerFacts:
     return facts_from(server.info())
 
 
+def data_digest(server: Server) -> str:
+    """Return the digest that ``DEBUG DIGEST`` makes of all keys, values and whether they expire; functions are not in it.
+
+    The server does nothing else meanwhile: about 4 seconds for a million small keys.
+
+    Raises:
+        Refused: ``DEBUG`` is switched off (``enable-debug-command``) or not permitted.
+    """
+    reply = server.command("DEBUG DIGEST", doing="make the digest of the data")
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
 def _fields(text: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 

@@ -61,6 +61,11 @@ def rdb_version(product: str, server_version: str) -> int:
     return next((version for first, version in table if numbers >= first), 0)
 
 
+def magic_text(product: str, version: int) -> str:
+    """Return the magic of a file of that RDB version; Valkey has one of its own since 80."""
+    return f"VALKEY{version:03d}" if product == "valkey" and version >= 80 else f"REDIS{version:04d}"
+
+
 def unreadable_because(magic: Magic, product: str, server_version: str) -> str:
     """Say why a server cannot load a file with this magic; empty if it can.
 

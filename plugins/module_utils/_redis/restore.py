@@ -21,8 +21,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify impor
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, is_local
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import Content, compare
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import parse_magic, rdb_version, unreadable_because
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import magic_text, parse_magic, rdb_version, unreadable_because
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import Listen, Throwaway, find_program, free_port, private_folder, throwaway
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import check_memory, loaded_keys, stage
 
@@ -33,7 +34,7 @@ REPLICAS_SECONDS = 120.0
 POLL_SECONDS = 0.05
 LOOPBACK = "127.0.0.1"
 _TLS_SETTINGS = ("tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir")
-_SETTINGS = ("masteruser", "masterauth", "repl-diskless-load", "databases", "save", "appendonly")
+_SETTINGS = ("masteruser", "masterauth", "repl-diskless-load", "replica-read-only", "databases", "save", "appendonly")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Target:
     settings: t.Mapping[str, str] = dataclasses.field(repr=False)
     tls: t.Mapping[str, str] = dataclasses.field(repr=False)
     watched: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a live server has after a restore: its keys per database, and what of its content was compared with the throwaway server's."""
+
+    keys: t.Mapping[str, int]
+    content: Content
 
 
 def look_at(login: Login) -> Target:
@@ -104,14 +113,22 @@ def check_program(facts: ServerFacts, loaded: ServerFacts, manifest: Manifest) -
     Raises:
         InvalidInput: with the reason.
     """
-    magic = f"VALKEY{newest:03d}" if (newest := rdb_version(loaded.product, loaded.version)) >= 80 else f"REDIS{newest:04d}"
+    magic = magic_text(loaded.product, rdb_version(loaded.product, loaded.version))
     if reason := unreadable_because(parse_magic(magic.encode()), facts.product, facts.version):
         raise InvalidInput(f"restore backup {manifest.id}", f"{loaded.name} of this host sends a newer format: {reason}", f"install {facts.name} on this host")
 
 
 def restore(
-    login: Login, target: Target, catalogue: Catalogue, backup: Backup, identity: Identity, work_dir: str, wait_timeout: float, phases: dict[str, float]
-) -> tuple[dict[str, int], tuple[str, ...]]:
+    login: Login,
+    target: Target,
+    catalogue: Catalogue,
+    backup: Backup,
+    identity: Identity,
+    work_dir: str,
+    wait_timeout: float,
+    phases: dict[str, float],
+    before_change: t.Callable[[], None],
+) -> tuple[Restored, tuple[str, ...]]:
     """Replace the data of the live server by that of a backup. Call :func:`check_target` first.
 
     Args:
@@ -122,12 +139,14 @@ def restore(
         identity: the private key.
         work_dir: folder below which the private folder is made.
         wait_timeout: seconds that loading, and then replicating, may take.
-        phases: filled with seconds: ``fetch``, ``load``, ``replicate``, ``persist``, ``replicas``.
+        phases: filled with seconds: ``fetch``, ``load``, ``replicate`` and in it ``compare``, ``persist``, ``replicas``.
+        before_change: called when the backup has proven good and the live server is about to change; an error of it stops everything.
 
     Returns:
-        The keys per database that the live server has now, and warnings.
+        What the live server has now, and warnings.
 
     Raises:
+        ContentDiffers: the live server has other data than the throwaway one that it replicated from.
         MainstayError: it failed; the live server is a master with its settings as before, and the message says which data it has.
     """
     manifest = backup.require_manifest()
@@ -142,28 +161,32 @@ def restore(
                 loaded = source.wait_loaded(wait_timeout)
                 check_program(target.facts, loaded, manifest)
                 source.forget_history()
+                source.freeze()
+            before_change()
             with timed(phases, "replicate"), current().phase(f"replicate to {target.address}"), Server(login, timeout=max(60.0, wait_timeout)) as server:
-                keys = _replicate(server, target, source, wait_timeout)
+                restored = _replicate(server, target, source, wait_timeout, phases)
     with timed(phases, "persist"), current().phase("save the restored data"), Server(login) as server:
         _persist(server, target, wait_timeout)
     with timed(phases, "replicas"), current().phase("wait for the replicas"), Server(login) as server:
         warnings = _wait_replicas(server, target, min(wait_timeout, REPLICAS_SECONDS))
-    return keys, warnings
+    return restored, (*restored.content.warnings, *warnings)
 
 
-def _replicate(server: Server, target: Target, source: Throwaway, timeout: float) -> dict[str, int]:
-    """Make the live server a replica until it is level, and a master again whatever happens."""
+def _replicate(server: Server, target: Target, source: Throwaway, timeout: float, phases: dict[str, float]) -> Restored:
+    """Make the live server a replica until it is level and has been compared, and a master again whatever happens."""
     doing = f"restore into Redis at {target.address}"
-    with _temporary(server, target, {"masteruser": "", "masterauth": source.password, "repl-diskless-load": "swapdb"}):
+    with _temporary(server, target, {"masteruser": "", "masterauth": source.password, "repl-diskless-load": "swapdb", "replica-read-only": "yes"}):
         try:
             server.command("REPLICAOF", LOOPBACK, source.port, doing="begin to replicate from the throwaway server")
             keys = _wait_level(server, source, doing, timeout)
+            with timed(phases, "compare"):
+                content = compare(source.login, server.login, sum(keys.values()), timeout)
         finally:
             _promote(server, timeout)
     facts = read_facts(server)
     if facts.role != "master":
         raise MainstayError(doing, f"it is a {facts.role} of {facts.master} after the restore", "see whether Sentinel has moved the master meanwhile")
-    return keys
+    return Restored(keys, content)
 
 
 def _promote(server: Server, timeout: float) -> None:

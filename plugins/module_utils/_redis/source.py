@@ -14,11 +14,14 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, LoginFailed, Refused, Server, is_local
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import RdbObserver
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import RdbObserver, rdb_version
 
 LEAST_FREE = 0.10
 """Part of the server's memory that must be free for the pages that change while its child writes."""
 POLL_SECONDS = 0.2
+METHODS = ("psync", "bgsave", "scan")
+"""The ways to read a snapshot, the best first."""
+FUZZY = "a snapshot by scan is not of one instant: of what was written while it was read, some is in it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +42,9 @@ class Unfit:
 
 @dataclasses.dataclass(frozen=True)
 class SourcePlan:
-    """The server and the way that were chosen, and what the user should know about it."""
+    """The server and the way that were chosen, and what the user should know about it; ``given`` is the server that was named."""
 
+    given: Login
     login: Login
     facts: ServerFacts
     method: str
@@ -95,25 +99,34 @@ def choose_source(given: Candidate, replicas: t.Sequence[Candidate | Unfit]) -> 
     return given, (f"the snapshot is read from the master, as no replica was fit: {reasons}",) if reasons else ()
 
 
-def choose_method(requested: str, psync_known: bool, local: bool) -> str:
-    """Choose how the snapshot is read.
+def choose_method(requested: str, problems: t.Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Choose how the snapshot is read: what was asked for, or the best that is possible.
 
     Args:
-        requested: ``auto``, ``psync`` or ``bgsave``.
-        psync_known: whether the server has the command ``PSYNC`` (managed ones take it away).
-        local: whether the server runs on this host.
+        requested: ``auto``, ``psync``, ``bgsave`` or ``scan``.
+        problems: why ``psync`` and ``bgsave`` are not possible there; empty where one is.
+
+    Returns:
+        The method, and warnings.
 
     Raises:
-        InvalidInput: the method cannot work there.
+        InvalidInput: the method that was asked for cannot work there.
     """
-    if requested == "psync" or (requested == "auto" and psync_known):
-        if not psync_known:
-            raise InvalidInput("read a snapshot by psync", "the server does not have the command PSYNC", "use method=bgsave on the host of the server")
-        return "psync"
-    if not local:
-        cause = "bgsave writes a file on the server's host, and that is another one"
-        raise InvalidInput("read a snapshot by bgsave", cause, "run the task on the host of the server" if requested == "bgsave" else "allow PSYNC there")
-    return "bgsave"
+    if requested != "auto":
+        if problem := problems.get(requested):
+            raise InvalidInput(f"read a snapshot by {requested}", problem, "use another method, or auto, which takes the best that is possible")
+        return requested, (FUZZY,) if requested == "scan" else ()
+    for method in ("psync", "bgsave"):
+        if not problems[method]:
+            return method, _weaker(method, {name: problem for name, problem in problems.items() if problem})
+    return "scan", (*_weaker("scan", problems), FUZZY)
+
+
+def _weaker(method: str, problems: t.Mapping[str, str]) -> tuple[str, ...]:
+    """Say why a method is used that is not the first choice."""
+    better = list(problems)[: METHODS.index(method)]
+    reasons = "; ".join(f"{name}: {problems[name]}" for name in better)
+    return (f"the snapshot is read by {method}, as a better way is not possible ({reasons})",) if better else ()
 
 
 def fork_findings(facts: ServerFacts, host: HostMemory | None, method: str) -> tuple[str, tuple[str, ...]]:
@@ -122,13 +135,15 @@ def fork_findings(facts: ServerFacts, host: HostMemory | None, method: str) -> t
     Args:
         facts: of the server.
         host: memory of its host, if it is this one.
-        method: ``psync`` or ``bgsave``.
+        method: ``psync``, ``bgsave``, or ``scan``, for which nothing forks.
 
     Returns:
         Why it must not be tried (empty if it may), and warnings.
     """
     if facts.loading:
         return "it is still loading its data", ()
+    if method == "scan":
+        return "", ()
     if facts.child_running and method == "bgsave":
         return "a background save or AOF rewrite is running already", ()
     warnings = ["a background save or AOF rewrite is running already; the snapshot waits for its end"] if facts.child_running else []
@@ -178,13 +193,13 @@ def plan_source(login: Login, method: str, prefer_replica: bool, max_replica_lag
     look = prefer_replica and facts.role == "master" and method != "bgsave"
     replicas = [_look_at_replica(login.at(replica.host, replica.port), facts, max_replica_lag) for replica in facts.replicas] if look else []
     chosen, warnings = choose_source(Candidate(login, facts), replicas)
-    way = choose_method(method, _knows_psync(chosen.login), is_local(chosen.login))
+    way, weaker = choose_method(method, _problems(chosen, method))
     problem, more = fork_findings(chosen.facts, host_memory_of(chosen.login, chosen.facts), way)
     if problem:
         raise MainstayError(f"take a snapshot of Redis at {chosen.login.address}", problem, "try again later")
     if chosen.facts.mode == "cluster":
         more = (*more, "the server is one shard of a cluster; snapshots of its shards are not of one instant")
-    return SourcePlan(chosen.login, chosen.facts, way, (*warnings, *more))
+    return SourcePlan(login, chosen.login, chosen.facts, way, (*warnings, *weaker, *more))
 
 
 def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candidate | Unfit:
@@ -205,16 +220,65 @@ def _look_at_replica(login: Login, master: ServerFacts, max_lag: float) -> Candi
         return Unfit(login, error.cause)
 
 
-def _knows_psync(login: Login) -> bool:
-    """Ask whether the server has ``PSYNC`` or its predecessor ``SYNC``; one that does not tell is believed to have them."""
-    with Server(login) as server:
+def _problems(chosen: Candidate, method: str) -> dict[str, str]:
+    """Say why ``psync`` and ``bgsave`` are not possible on a server, as far as that matters for the method that was asked for."""
+    with Server(chosen.login) as server:
+        problems = {"psync": _psync_problem(server, chosen.facts) if method in ("auto", "psync") else "", "bgsave": ""}
+        if method == "bgsave" or problems["psync"]:
+            problems["bgsave"] = _bgsave_problem(server)
+    return problems
+
+
+def _psync_problem(server: Server, facts: ServerFacts) -> str:
+    """Say why a server cannot be replicated from; one that does not tell is believed to allow it."""
+    try:
+        reply = server.command("COMMAND INFO", "psync", "sync")
+        psync, sync = (entry is not None for entry in (reply.values() if isinstance(reply, dict) else reply))
+    except LoginFailed:
+        raise
+    except Refused:
+        psync = sync = True
+    if not psync:
+        return "" if sync else "the server does not have the command PSYNC"
+    # Before Redis 7 a PSYNC that is wrong begins a snapshot all the same, so it is not tried there.
+    wrong = ("PSYNC", "?", "?") if rdb_version(facts.product, facts.version) >= 10 else ()
+    return _refusal(server, ("REPLCONF", "capa", "eof"), ("REPLCONF", "capa", "eof")) or _refusal(server, ("PSYNC", "?", "-1"), wrong)
+
+
+def _bgsave_problem(server: Server) -> str:
+    """Say why a server cannot save into a file that this host can read."""
+    if not is_local(server.login):
+        return "the file that bgsave writes would be on another host"
+    try:
+        folder = server.config("dir", "dbfilename").get("dir", "")
+    except LoginFailed:
+        raise
+    except Refused as error:
+        return error.cause
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return f"the folder {folder or '(unknown)'} that it saves to cannot be read here"
+    return _refusal(server, ("BGSAVE",), ("BGSAVE", "?"))
+
+
+def _refusal(server: Server, words: tuple[str, ...], wrong: tuple[str, ...]) -> str:
+    """Say why the user may not run a command, without running it; empty if it is allowed, or if nothing tells.
+
+    Args:
+        server: who is asked.
+        words: the command, for ``ACL DRYRUN`` (Redis 7), which few users may run.
+        wrong: the command with arguments that are refused without any effect, but only after the permission has been checked; nothing if there are none.
+    """
+    for probe in (("ACL DRYRUN", server.login.user or "default", *words), wrong):
         try:
-            reply = server.command("COMMAND INFO", "psync", "sync")
+            answer = server.command(*probe) if probe else b"OK"
         except LoginFailed:
             raise
-        except Refused:
-            return True
-    return any(entry is not None for entry in (reply.values() if isinstance(reply, dict) else reply))
+        except Refused as error:
+            if probe is wrong and ("no permissions" in error.cause or "unknown command" in error.cause.lower()):
+                return error.cause
+            continue
+        return "" if answer in (b"OK", "OK") else answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
+    return ""
 
 
 class SavedFile:

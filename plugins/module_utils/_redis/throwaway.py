@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -15,10 +16,11 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import rdb_version
 
 PROGRAMS = ("redis-server", "valkey-server")
 DATABASES = 1024
@@ -28,6 +30,7 @@ DEAD_PORT = 1
 """Nobody listens there (tcpmux); a replica of it keeps keys whose time to live is over, so that every key can be counted."""
 POLL_SECONDS = 0.05
 LOG_LINES = 5
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class LoadFailed(MainstayError):
@@ -59,6 +62,19 @@ def find_program(products: t.Sequence[str] = PROGRAMS) -> str:
     raise MainstayError("load the snapshot into a throwaway server", cause, "install redis-server or valkey-server")
 
 
+def program_version(program: str) -> tuple[str, str]:
+    """Return product and version of a server program, such as ``redis`` and ``7.0.15``.
+
+    Raises:
+        MainstayError: it does not say.
+    """
+    said = run(Command((program, "--version")), f"ask {program} for its version")
+    match = re.match(r"(Redis|Valkey) server v=(\S+)", said)
+    if match is None:
+        raise MainstayError(f"ask {program} for its version", f"it said {said[:80]!r}")
+    return match[1].lower(), match[2]
+
+
 @contextlib.contextmanager
 def private_folder(work_dir: str) -> t.Iterator[str]:
     """Make a folder that only this user can enter, and remove it with everything in it at the end.
@@ -85,7 +101,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def configuration(folder: str, password: str, listen: Listen | None, keep_expired: bool) -> str:
+def configuration(folder: str, password: str, listen: Listen | None, keep_expired: bool, may_debug: bool) -> str:
     """Return the server's configuration; it goes over standard input, so that the password is in no file and no argument.
 
     Args:
@@ -93,11 +109,12 @@ def configuration(folder: str, password: str, listen: Listen | None, keep_expire
         password: random.
         listen: the loopback port; none if only the Unix socket is needed.
         keep_expired: keep keys whose time to live is over.
+        may_debug: whether ``DEBUG`` has to be allowed, which takes a setting since Redis 7.
     """
     lines = [
-        f"dir {_quoted(folder)}",
-        f"logfile {_quoted(folder + '/server.log')}",
-        f"unixsocket {_quoted(folder + '/s')}",
+        f"dir {quoted(folder)}",
+        f"logfile {quoted(folder + '/server.log')}",
+        f"unixsocket {quoted(folder + '/s')}",
         "unixsocketperm 700",
         f"requirepass {password}",
         "bind 127.0.0.1",
@@ -112,14 +129,17 @@ def configuration(folder: str, password: str, listen: Listen | None, keep_expire
         "repl-diskless-sync-delay 0",
     ]
     if listen and listen.tls:
-        lines += [f"tls-port {listen.port}", "tls-auth-clients no", *(f"{name} {_quoted(value)}" for name, value in listen.tls.items() if value)]
+        lines += [f"tls-port {listen.port}", "tls-auth-clients no", *(f"{name} {quoted(value)}" for name, value in listen.tls.items() if value)]
+    if may_debug:
+        lines.append("enable-debug-command local")
     if keep_expired:
         lines.append(f"replicaof 127.0.0.1 {DEAD_PORT}")
     return "\n".join(lines) + "\n"
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def quoted(text: str) -> str:
+    """Return a value as Redis reads it in a configuration file."""
+    return '"' + "".join(_ESCAPES.get(character, character) for character in text) + '"'
 
 
 class Throwaway:
@@ -129,15 +149,17 @@ class Throwaway:
         """Start it; :meth:`wait_loaded` waits until it has loaded."""
         self.password = secrets.token_hex(32)
         self.port = listen.port if listen else 0
+        may_debug = rdb_version(*program_version(program)) >= 10
         self._folder = folder
         read_fd, write_fd = os.pipe()
         try:
             self._process = Process(Command((program, "-"), cwd=folder), stdin=read_fd)
-            os.write(write_fd, configuration(folder, self.password, listen, keep_expired).encode())
+            os.write(write_fd, configuration(folder, self.password, listen, keep_expired, may_debug).encode())
         finally:
             os.close(read_fd)
             os.close(write_fd)
-        self.server = Server(Login(password=self.password, unix_socket=f"{folder}/s"))
+        self.login = Login(password=self.password, unix_socket=f"{folder}/s")
+        self.server = Server(self.login)
 
     @property
     def running(self) -> bool:
@@ -171,6 +193,10 @@ class Throwaway:
         """
         self.server.command("REPLICAOF", "127.0.0.1", DEAD_PORT, doing="prepare the throwaway server")
         self.server.command("REPLICAOF", "NO", "ONE", doing="prepare the throwaway server")
+
+    def freeze(self) -> None:
+        """Stop removing keys whose time to live is over, so that the data stays as it is."""
+        self.server.command("DEBUG SET-ACTIVE-EXPIRE", 0, doing="prepare the throwaway server")
 
     def last_words(self) -> str:
         """Return the warnings at the end of its log."""

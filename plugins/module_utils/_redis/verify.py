@@ -18,11 +18,16 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process impo
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.accounts import ACL_NAME, CONFIG_NAME, parse_acl, parse_config, set_user
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Refused, Server
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import survey
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, bounds_from, compare_keys
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import BadSnapshot, RdbObserver
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import read_host_memory
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import LoadFailed, find_program, private_folder, throwaway
 
+PARSERS: t.Mapping[str, t.Callable[[bytes], object]] = {ACL_NAME: parse_acl, CONFIG_NAME: parse_config}
+"""The small objects beside the snapshot, by how their names begin."""
 CHECKERS = ("redis-check-rdb", "valkey-check-rdb")
 SPARE_BYTES = 64 << 20
 """What must stay free, of disk and of memory, beside the snapshot."""
@@ -112,7 +117,12 @@ class RedisChecks:
         self._work_dir, self._wait_timeout = work_dir, wait_timeout
 
     def content(self, backup: Backup, record: ObjectRecord) -> t.Callable[[t.BinaryIO], None]:
-        """Return a parser of the snapshot: magic, length, end, and ``redis-check-rdb`` over all of it where that is installed."""
+        """Return a parser of an object: of the snapshot's magic, length, end, with ``redis-check-rdb`` over all of it where that is installed, or of the
+        lines of the ACL users or the configuration.
+        """
+        for name, parse_lines in PARSERS.items():
+            if record.name.startswith(name):
+                return _line_parser(f"read {name} of backup {backup.id}", parse_lines)
 
         def parse(plain: t.BinaryIO) -> None:
             observer = RdbObserver()
@@ -145,11 +155,14 @@ class RedisChecks:
                         facts = server.wait_loaded(self._wait_timeout)
                 except LoadFailed as error:
                     raise VerificationFailed(error.doing, error.cause) from error
-                with timed(phases, "check"):
+                with timed(phases, "check"), current().phase("check the loaded data"):
                     keys = loaded_keys(facts)
                     failure, warning = compare_keys(bounds_from(manifest.contents), keys)
                     if failure:
                         raise VerificationFailed(f"find the keys of backup {backup.id} again", failure)
+                    content = survey(server.login, self._wait_timeout)
+                    digest_compared = _compare_digest(manifest, facts, content.digest)
+                    users = self._check_accounts(backup, server.server, same_version(manifest, facts))
             return {
                 "server": facts.name,
                 "rdb_magic": observer.magic_text,
@@ -157,8 +170,78 @@ class RedisChecks:
                 "has_checksum": observer.has_checksum,
                 "keys": keys,
                 "keys_compared": "exactly" if bounds_from(manifest.contents).exact else "with bounds",
-                "warnings": [warning] if warning else [],
+                "types": content.types,
+                "digest": content.digest,
+                "digest_compared": digest_compared,
+                **users,
+                "warnings": [*([warning] if warning else []), *users["warnings"]],
             }
+
+    def _check_accounts(self, backup: Backup, server: Server, same: bool) -> dict[str, t.Any]:
+        """Read the ACL users and the configuration, and load the users into the throwaway server.
+
+        Returns:
+            ``acl_users`` and ``settings``, how many there are, and ``warnings``.
+        """
+        acl, config = (read_object(self._catalogue, backup, name, self._identity) for name in PARSERS)
+        doing = f"read the ACL users and the configuration of backup {backup.id}"
+        warnings: list[str] = []
+        try:
+            users = parse_acl(acl) if acl is not None else ()
+            settings = parse_config(config) if config is not None else 0
+        except ValueError as error:
+            raise VerificationFailed(doing, error) from error
+        for user in users:
+            try:
+                set_user(server, f"loaded:{user.name}", user)
+            except Refused as error:
+                # Commands of modules and of other versions are unknown here, which is no fault of the backup.
+                if same and "nknown command" not in error.cause:
+                    raise VerificationFailed(f"load the ACL user {user.name} of backup {backup.id}", error.cause) from error
+                warnings.append(f"the ACL user {user.name} cannot be set in this server: {error.cause}")
+        return {"acl_users": len(users), "settings": settings, "warnings": warnings}
+
+
+def _line_parser(doing: str, parse_lines: t.Callable[[bytes], object]) -> t.Callable[[t.BinaryIO], None]:
+    def parse(plain: t.BinaryIO) -> None:
+        content = plain.read()
+        try:
+            parse_lines(content)
+        except ValueError as error:
+            raise VerificationFailed(doing, error) from error
+
+    return parse
+
+
+def read_object(catalogue: Catalogue, backup: Backup, name: str, identity: Identity) -> bytes | None:
+    """Return the content of a small object of a backup; none if it has no such object, as older ones have not.
+
+    Raises:
+        MainstayError: it could not be read.
+    """
+    for record in backup.require_manifest().objects:
+        if record.name.startswith(name):
+            return catalogue.read(backup, record.name, identity, lambda plain: plain.read())
+    return None
+
+
+def same_version(manifest: Manifest, facts: ServerFacts) -> bool:
+    """Whether a server is of the product and version that a backup comes from."""
+    return (manifest.source.get("product"), manifest.source.get("version")) == (facts.product, facts.version)
+
+
+def _compare_digest(manifest: Manifest, facts: ServerFacts, digest: str) -> bool:
+    """Compare the digest of what was loaded with that of the source, where both are known and of one version; say whether that was done.
+
+    Raises:
+        VerificationFailed: they differ.
+    """
+    expected = manifest.contents.get("digest")
+    if not expected or not digest or not same_version(manifest, facts):
+        return False
+    if digest != expected:
+        raise VerificationFailed(f"find the data of backup {manifest.id} again", f"its digest is {digest}, that of the source was {expected}")
+    return True
 
 
 class _Checker:

@@ -28,6 +28,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import (
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import Target, check_program, check_target
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import due
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import (
+    FUZZY,
     Candidate,
     HostMemory,
     Unfit,
@@ -118,24 +119,28 @@ def test_choice_of_the_source(replicas: list[Candidate | Unfit], port: int, warn
 
 
 @pytest.mark.parametrize(
-    ("requested", "psync_known", "local", "expected"),
+    ("requested", "psync", "bgsave", "expected", "warned"),
     [
-        ("auto", True, False, "psync"),
-        ("auto", True, True, "psync"),
-        ("auto", False, True, "bgsave"),
-        ("psync", True, True, "psync"),
-        ("bgsave", True, True, "bgsave"),
-        ("auto", False, False, InvalidInput),
-        ("psync", False, True, InvalidInput),
-        ("bgsave", True, False, InvalidInput),
+        ("auto", "", "", "psync", ()),
+        ("auto", "", "elsewhere", "psync", ()),
+        ("auto", "unknown", "", "bgsave", ("(psync: unknown)",)),
+        ("auto", "unknown", "elsewhere", "scan", ("(psync: unknown; bgsave: elsewhere)", FUZZY)),
+        ("psync", "", "", "psync", ()),
+        ("bgsave", "", "", "bgsave", ()),
+        ("scan", "", "", "scan", (FUZZY,)),
+        ("psync", "unknown", "", None, ()),
+        ("bgsave", "", "elsewhere", None, ()),
     ],
 )
-def test_choice_of_the_method(requested: str, psync_known: bool, local: bool, expected: t.Any) -> None:
-    if isinstance(expected, str):
-        assert choose_method(requested, psync_known, local) == expected
-    else:
-        with pytest.raises(expected):
-            choose_method(requested, psync_known, local)
+def test_choice_of_the_method(requested: str, psync: str, bgsave: str, expected: str | None, warned: tuple[str, ...]) -> None:
+    problems = {"psync": psync, "bgsave": bgsave}
+    if expected is None:
+        with pytest.raises(InvalidInput, match=problems[requested]):
+            choose_method(requested, problems)
+        return
+    method, warnings = choose_method(requested, problems)
+    assert method == expected and len(warnings) == len(warned)
+    assert all(words in warning for words, warning in zip(warned, warnings))
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,8 @@ def test_choice_of_the_method(requested: str, psync_known: bool, local: bool, ex
         ({"child_running": True}, None, "psync", "", "waits for its end"),
         ({"child_running": True}, None, "bgsave", "running already", ""),
         ({"loading": True}, None, "psync", "still loading", ""),
+        ({"loading": True}, None, "scan", "still loading", ""),
+        ({"child_running": True}, HostMemory(199, 0), "scan", "", ""),
     ],
 )
 def test_whether_a_server_can_fork(fields: dict[str, t.Any], host: HostMemory | None, method: str, refused: str, warned: str) -> None:
@@ -267,9 +274,10 @@ def test_when_a_backup_is_due(max_age: int, age: int | None, expected: bool) -> 
 
 
 def test_configuration_of_a_throwaway_server() -> None:
-    private = configuration('/tmp/a "b"', "word", None, keep_expired=True).splitlines()
+    private = configuration('/tmp/a "b"', "word", None, keep_expired=True, may_debug=False).splitlines()
     assert 'dir "/tmp/a \\"b\\""' in private
     assert {"port 0", "requirepass word", "replicaof 127.0.0.1 1", "bind 127.0.0.1"} <= set(private)
-    public = configuration("/tmp/a", "word", Listen(7000, {"tls-cert-file": "/c", "tls-key-file-pass": ""}), keep_expired=False).splitlines()
+    public = configuration("/tmp/a", "word", Listen(7000, {"tls-cert-file": "/c", "tls-key-file-pass": ""}), keep_expired=False, may_debug=True).splitlines()
     assert {"port 0", "tls-port 7000", 'tls-cert-file "/c"'} <= set(public)
     assert not any(line.startswith(("replicaof", "tls-key-file-pass")) for line in public)
+    assert "enable-debug-command local" in public and not any(line.startswith("enable-debug") for line in private)

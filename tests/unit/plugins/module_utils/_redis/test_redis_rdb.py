@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import BadSnapshot, RdbObserver, parse_magic, rdb_version, unreadable_because
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import (
+    BadSnapshot,
+    RdbObserver,
+    magic_text,
+    parse_magic,
+    rdb_version,
+    unreadable_because,
+)
 
 BODY = b"\xfa\x09redis-ver\x067.0.15"
 FILE = b"REDIS0010" + BODY + b"\xff" + bytes(range(1, 9))
@@ -50,6 +57,11 @@ def test_another_file_is_refused_at_once(head: bytes) -> None:
 def test_magic(head: bytes, product: str, version: int) -> None:
     magic = parse_magic(head)
     assert (magic.text, magic.product, magic.version) == (head[:9].decode(), product, version)
+    assert magic_text(product, version) == magic.text
+
+
+def test_valkey_writes_the_magic_of_redis_until_80() -> None:
+    assert (magic_text("valkey", 11), magic_text("redis", 80)) == ("REDIS0011", "REDIS0080")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,358 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redis servers on loopback and catalogues of their snapshots, for the tests of redis_snapshot; a test module imports the fixtures that it uses."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import io
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+import typing as t
+from unittest import mock
+
+import pytest
+import redis
+from ansible.module_utils.common import warnings as module_warnings
+from ansible.module_utils.testing import patch_module_args
+from conftest import AgeKeys, free_port
+
+from ansible_collections.mainstay.ops.plugins.modules import redis_snapshot, redis_snapshot_info
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SECRET = "Sentinel" + secrets.token_hex(8)
+"""The servers' password: a word that must never be seen outside the places made for it."""
+MEMORY_LIMIT = 64 << 20
+"""What the module may take, with the interpreter and its libraries."""
+Options = dict[str, t.Any]
+Result = dict[str, t.Any]
+
+
+def program(name: str) -> str:
+    """Return the path of a program that the tests need."""
+    found = shutil.which(name)
+    assert found, f"{name} is missing; install redis-server, redis-tools, age, zstd and openssl"
+    return found
+
+
+def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -> t.Any:
+    """Wait until something is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            if found := condition():
+                return found
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
+        time.sleep(0.03)
+
+
+@dataclasses.dataclass
+class RedisServer:
+    """A Redis server on a loopback port, with its files in a folder of its own."""
+
+    folder: pathlib.Path
+    port: int
+    settings: dict[str, str]
+    password: str = SECRET
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> RedisServer:
+        """Start it and wait until it has loaded."""
+        self.folder.mkdir(exist_ok=True)
+        config = self.folder / "redis.conf"
+        config.touch(0o600)
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "logfile": str(self.folder / "log"),
+            "requirepass": self.password,
+            "masterauth": self.password,
+            "save": '""',
+            "repl-diskless-sync-delay": "0",
+            "enable-debug-command": "yes",
+            **self.settings,
+        }
+        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        self.process = subprocess.Popen([program("redis-server"), str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: self.client().ping() and not self.client().info()["loading"], f"the start of Redis on port {self.port}")
+        return self
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(10)
+            self.process = None
+
+    def client(self, database: int = 0) -> t.Any:
+        """Return a client of its plain port."""
+        return redis.Redis(port=self.port, password=self.password, db=database, decode_responses=True)
+
+    def fill(self) -> None:
+        """Replace the data by some of each type, in two databases, with a function and keys that expire."""
+        client = self.client()
+        client.flushall()
+        pipe = client.pipeline()
+        for number in range(500):
+            pipe.set(f"string:{number}", "x" * number)
+        pipe.hset("hash", mapping={"a": 1, "b": 2})
+        pipe.rpush("list", *range(100))
+        pipe.zadd("sorted", {"a": 1.5, "b": 2.5})
+        pipe.sadd("set", "a", "b")
+        pipe.xadd("stream", {"a": "b"})
+        pipe.set("lasting", "x", ex=3600)
+        pipe.execute()
+        self.client(7).set("seven", "7")
+
+    def allow(self, name: str, *rules: str) -> Options:
+        """Make a user with these rights and no others; return the module's options that log in as it."""
+        self.client().execute_command("ACL", "SETUSER", name, "reset", "on", f">{self.password}", *rules)
+        return {**self.login, "login_user": name}
+
+    @property
+    def digest(self) -> str:
+        """The digest of all data."""
+        return self.client().execute_command("DEBUG", "DIGEST")
+
+    @property
+    def log(self) -> str:
+        """Everything the server has logged."""
+        return (self.folder / "log").read_text()
+
+    @property
+    def login(self) -> Options:
+        """The module's connection options."""
+        return {"login_host": "127.0.0.1", "login_port": self.port, "login_password": self.password, "tls": False}
+
+
+Starter = t.Callable[..., RedisServer]
+
+
+@pytest.fixture(scope="module")
+def start_redis(server_root: pathlib.Path) -> t.Iterator[Starter]:
+    """Start servers that are ended with the module: ``start_redis(appendonly="yes")``."""
+    servers: list[RedisServer] = []
+
+    def start(password: str = SECRET, port: int = 0, **settings: str) -> RedisServer:
+        words = {name.replace("_", "-"): value for name, value in settings.items()}
+        server = RedisServer(server_root / f"redis-{secrets.token_hex(3)}", port or free_port(), words, password)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def master(start_redis: Starter) -> RedisServer:
+    """A master without replicas."""
+    return start_redis()
+
+
+@dataclasses.dataclass
+class Job:
+    """The modules' options for one catalogue, and ways to run them."""
+
+    folder: pathlib.Path
+    options: Options
+
+    def __call__(self, check: bool = False, **options: t.Any) -> Result:
+        """Run redis_snapshot within this process, which spares the start of one, and return its result."""
+        return self._run(redis_snapshot, {**self.options, **options, "_ansible_check_mode": check})
+
+    def info(self, **options: t.Any) -> Result:
+        """Run redis_snapshot_info."""
+        return self._run(redis_snapshot_info, {**{name: self.options[name] for name in ("name", "store")}, **options})
+
+    def _run(self, module: types.ModuleType, arguments: Options) -> Result:
+        output = io.StringIO()
+        # AnsibleModule keeps warnings for the life of the process, and prints them where a test has loaded a part of the controller.
+        kept = mock.patch.dict(module_warnings._global_warnings, clear=True)
+        on_host = mock.patch.object(module_warnings._internal, "is_controller", False)
+        with patch_module_args(arguments), kept, on_host, contextlib.redirect_stdout(output), pytest.raises(SystemExit):
+            module.main()
+        return self._result(output.getvalue())
+
+    def start(self, *prefix: str, **options: t.Any) -> subprocess.Popen[str]:
+        """Start redis_snapshot as a process of its own; its arguments are in a private file."""
+        path = self.folder / f"arguments-{secrets.token_hex(4)}.json"
+        path.touch(0o600)
+        path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**self.options, **options}}))
+        argv = [*prefix, sys.executable, str(ROOT / "plugins/modules/redis_snapshot.py"), str(path)]
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, process: subprocess.Popen[str]) -> Result:
+        """Wait for a module; return its result. Nothing else may have been written."""
+        output, errors = process.communicate(timeout=60)
+        assert errors == ""
+        return self._result(output)
+
+    @staticmethod
+    def _result(output: str) -> Result:
+        assert SECRET not in output
+        result = json.loads(output)
+        result["warnings"] = [warning["event"]["msg"] for warning in result.get("warnings", [])]
+        return {"failed": False, **result}
+
+    @property
+    def store(self) -> pathlib.Path:
+        """The local store's folder."""
+        return pathlib.Path(self.options["store"]["path"])
+
+    @property
+    def files(self) -> list[pathlib.Path]:
+        """Everything in the store."""
+        return [path for path in self.store.rglob("*") if path.is_file()] if self.store.exists() else []
+
+    def data_object(self) -> pathlib.Path:
+        """The only backup's data object."""
+        (found,) = (path for path in self.files if path.name.startswith("dump.rdb"))
+        return found
+
+    def open_by_hand(self, backup: Result, name: str, target: pathlib.Path) -> pathlib.Path:
+        """Open an object of a backup with the stock programs, into a file, and return that."""
+        (found,) = (path for path in self.files if path.parent.name == backup["id"] and path.name.startswith(name))
+        line = f"{program('age')} -d -i {self.options['encryption']['identity_file']} {found} | {program('zstd')} -d > {target}"
+        subprocess.run(["bash", "-o", "pipefail", "-c", line], check=True)
+        return target
+
+    def edit_manifest(self, change: t.Callable[[dict[str, t.Any]], None]) -> None:
+        """Change the only backup's manifest behind the module's back."""
+        (path,) = (path for path in self.files if path.name == "manifest.json")
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def job(tmp_path: pathlib.Path, age_keys: AgeKeys) -> Job:
+    """An empty catalogue in a local store, encrypted for two keys."""
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    encryption = {"recipients": [age_keys.operators.public, age_keys.break_glass.public], "identity_file": age_keys.operators.path}
+    options = {"name": "cache", "store": {"type": "local", "path": str(tmp_path / "store")}, "encryption": encryption, "work_dir": str(work_dir)}
+    return Job(tmp_path, options)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(job: Job) -> t.Iterator[None]:
+    """After each test no throwaway folder and no throwaway server is left."""
+    yield
+    assert os.listdir(job.options["work_dir"]) == []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            assert not os.readlink(path).startswith(job.options["work_dir"]), path
+
+
+def command_line(pid: int | str) -> list[str]:
+    """The command line of a process; nothing if it has gone."""
+    with contextlib.suppress(OSError):
+        return [pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")]
+    return []
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    found: list[int] = []
+    for task in glob.glob(f"/proc/{pid}/task/*/children"):
+        path = pathlib.Path(task)
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in path.read_text().split()]
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """The child processes of a process, and theirs."""
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def marked(word: str) -> list[int]:
+    """The processes that have a word in their environment: whoever started them, and whatever group and session they are in.
+
+    Redis is none of them: it writes its title over its environment.
+    """
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+def peak_memory(process: subprocess.Popen[str]) -> int:
+    """Wait until a process ends; return the most memory that it had, in bytes."""
+    peak = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError, StopIteration):
+            status = pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            peak = max(peak, next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:")))
+        time.sleep(0.02)
+    return peak
+
+
+def failed(result: Result, *words: str) -> None:
+    """The result is a failure whose sentence has the words."""
+    assert result["failed"], result
+    assert result["msg"].startswith("could not "), result["msg"]
+    for word in words:
+        assert word in result["msg"], result["msg"]
+
+
+def restored_keys(result: Result) -> dict[str, int]:
+    """The keys per database that a restore says the server has."""
+    return {entry["database"]: entry["keys_count"] for entry in result["restored"]}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A CA and a certificate for localhost."""
+    folder = tmp_path_factory.mktemp("tls")
+    commands = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -subj /CN=test-ca -days 2",
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout redis.key -out redis.csr -subj /CN=localhost",
+        "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out redis.crt",
+    )
+    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    for command in commands:
+        subprocess.run([program("openssl"), *command.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def slow(start_redis: Starter) -> RedisServer:
+    """A server that needs about ten seconds for a snapshot."""
+    server = start_redis(rdb_key_save_delay="0")
+    pipe = server.client().pipeline()
+    for number in range(10_000):
+        pipe.set(f"key:{number}", secrets.token_hex(300))
+    pipe.execute()
+    return server
+
+
+@contextlib.contextmanager
+def slowly(server: RedisServer) -> t.Iterator[None]:
+    """Let snapshots of a server take about ten seconds."""
+    server.client().config_set("rdb-key-save-delay", "1000")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(redis.exceptions.RedisError):
+            server.client().config_set("rdb-key-save-delay", "0")
+
+
+def streaming(server: RedisServer) -> bool:
+    """Whether a server is sending a snapshot."""
+    return bool(server.client().info()["rdb_bgsave_in_progress"])
