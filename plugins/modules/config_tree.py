@@ -103,6 +103,10 @@ options:
         type: list
         elements: str
         required: true
+      name:
+        description:
+          - What it is called in messages and in RV(actions), instead of its command.
+        type: str
       when_changed:
         description:
           - Run only if a path that matches one of these patterns changes. C(*) matches slashes too. The default is any change.
@@ -241,6 +245,7 @@ def argument_spec() -> dict[str, t.Any]:
     }
     validator: dict[str, t.Any] = {
         "argv": {"type": "list", "elements": "str", "required": True},
+        "name": {"type": "str"},
         "when_changed": {"type": "list", "elements": "str"},
     }
     return {

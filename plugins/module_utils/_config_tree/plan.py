@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import posixpath
-import shlex
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.request import Entry, Validator, parents_of
@@ -62,7 +61,7 @@ class Plan:
     @property
     def actions(self) -> list[str]:
         """What is done, in words; the same in check mode and in a real run."""
-        words = [f"validate with {shlex.join(validator.argv)}" for validator in self.validators]
+        words = [f"validate with {validator.shown}" for validator in self.validators]
         words += [f"create folder {path} with mode 0755" for path in self.parents]
         return words + [_words(change) for change in self.pending]
 

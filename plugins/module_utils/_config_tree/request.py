@@ -14,6 +14,7 @@ import dataclasses
 import json
 import posixpath
 import re
+import shlex
 import typing as t
 import zlib
 
@@ -26,7 +27,7 @@ _KEYS: dict[str, frozenset[str]] = {
     "link": frozenset({"dest", "state", "notify", "target"}),
     "absent": frozenset({"dest", "state", "notify"}),
 }
-_VALIDATOR_KEYS = frozenset({"argv", "when_changed"})
+_VALIDATOR_KEYS = frozenset({"argv", "name", "when_changed"})
 _MODE = re.compile(r"0?[0-7]{3,4}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DOING = "read the list of files"
@@ -62,10 +63,16 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Validator:
-    """A program that judges the staged tree; ``when_changed`` are globs over ``dest`` (``*`` matches ``/`` too)."""
+    """A program that judges the staged tree; ``when_changed`` are globs over ``dest`` (``*`` matches ``/`` too), ``name`` is what messages call it."""
 
     argv: tuple[str, ...]
     when_changed: tuple[str, ...] = ("*",)
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What it is called in messages: its name, or else the command."""
+        return self.name or shlex.join(self.argv)
 
 
 def _bad(what: str, cause: str, next_step: str = "") -> InvalidInput:
@@ -230,12 +237,13 @@ def parse_validators(raw: t.Any) -> tuple[Validator, ...]:
             raise _bad(where, f"it is a {type(item).__name__}, not a dictionary")
         unknown = sorted(str(key) for key in set(item) - _VALIDATOR_KEYS)
         if unknown:
-            raise _bad(where, f"unknown key {', '.join(unknown)}", "the keys are argv and when_changed")
+            raise _bad(where, f"unknown key {', '.join(unknown)}", "the keys are argv, name and when_changed")
         argv = item.get("argv")
         if not isinstance(argv, (list, tuple)) or not argv or not all(isinstance(x, (str, int)) for x in argv):
             raise _bad(where, "argv must be a list of strings that is not empty")
         globs = item.get("when_changed")
-        found.append(Validator(tuple(str(x) for x in argv), ("*",) if globs is None else _strings(where, "when_changed", globs)))
+        when_changed = ("*",) if globs is None else _strings(where, "when_changed", globs)
+        found.append(Validator(tuple(str(x) for x in argv), when_changed, str(item.get("name") or "")))
     return tuple(found)
 
 

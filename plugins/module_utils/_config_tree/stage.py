@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shlex
 import shutil
 import tempfile
 import typing as t
@@ -91,7 +90,6 @@ def validate(validators: t.Sequence[Validator], entries: t.Sequence[Entry], stag
     """
     verdicts = []
     for validator in validators:
-        shown = shlex.join(validator.argv)
         argv = [word.replace("{stage}", stage) for word in validator.argv]
         program = shutil.which(argv[0], path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
         if program is None and check_mode:
@@ -99,13 +97,13 @@ def validate(validators: t.Sequence[Validator], entries: t.Sequence[Entry], stag
             continue
         if program is None:
             raise MainstayError(
-                f"validate with {shown}", f"the program {validator.argv[0]} is not installed", "install it before this task", argv=list(validator.argv)
+                f"validate with {validator.shown}", f"the program {validator.argv[0]} is not installed", "install it before this task", argv=list(validator.argv)
             )
         rc, out, err = run([program, *argv[1:]])
         if rc != 0:
             tail = _tail(err.strip() or out, stage, entries)
             raise MainstayError(
-                f"accept the new files: {shown} ended with status {rc}",
+                f"accept the new files: {validator.shown} ended with status {rc}",
                 tail or "it printed nothing",
                 "nothing on the host was changed",
                 argv=list(validator.argv),

@@ -152,6 +152,8 @@ def test_validators_run_for_what_concerns_them(globs: tuple[str, ...], concerned
     assert found.validators == ((validator,) if concerned else ())
     assert (found.actions[0] == """validate with check 'it'"'"'s'""") is concerned
     assert plan((FILE, IS_FILE), validators=(validator,)).validators == ()
+    named = dataclasses.replace(validator, name="the judge")
+    assert (plan((FILE, ABSENT), (LINK, IS_LINK), validators=(named,)).actions[0] == "validate with the judge") is concerned
 
 
 def test_topics_come_once_and_in_order() -> None:
