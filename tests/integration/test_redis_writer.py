@@ -60,10 +60,11 @@ class Client:
         return {**os.environ, "REDIS_WRITER_PASSWORD": self.cluster.password, "REDIS_WRITER_SENTINEL_PASSWORD": self.cluster.sentinel_password}
 
     @contextlib.contextmanager
-    def writing(self, run: str, *more: object) -> t.Iterator[dict[str, t.Any]]:
-        """Write while the block runs; what the writer printed is in the dictionary afterwards."""
+    def writing(self, run: str, *more: object, by_file: bool = False) -> t.Iterator[dict[str, t.Any]]:
+        """Write while the block runs, then stop by a signal or by a file; what the writer printed is in the dictionary afterwards."""
         summary: dict[str, t.Any] = {}
-        argv = self.command("run", run, *more)
+        stop = self.folder / "stop"
+        argv = self.command("run", run, *(("--stop-file", stop) if by_file else ()), *more)
         process = subprocess.Popen(argv, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             until(lambda: len(self.attempts(run)) > 50, "the first writes")
@@ -71,7 +72,7 @@ class Client:
             assert "--master-name" in shown and self.cluster.password not in shown and self.cluster.sentinel_password not in shown
             yield summary
         finally:
-            process.terminate()
+            stop.touch() if by_file else process.terminate()
             output, _errors = process.communicate(timeout=20)
             self.said.append(output)
         assert process.returncode == 0, output
@@ -180,14 +181,11 @@ def test_failover_by_sentinel_alone_loses_writes(start: t.Callable[..., Client])
     client = start()
     cluster = client.cluster
     old = cluster.master
-    stop = client.folder / "stop"
-    with client.writing("plain", "--stop-file", stop) as summary:
+    with client.writing("plain", by_file=True) as summary:
         asked = time.time()
         cluster.client(cluster.sentinels[0]).execute_command("SENTINEL", "FAILOVER", MASTER_NAME)
         until(lambda: all(cluster.named(last) is not old for last in (False, True)), "the failover")
         time.sleep(1.5)
-        stop.touch()
-        until(lambda: time.time() - client.attempts("plain")[-1]["ended"] > 0.3, "the end of the writes")
     judged = client.judge("plain", expect=1)
     sticky = judged["clients"]["sticky"]
     assert judged["lost"] >= 50 and sticky["lost"] >= 20 and judged["confirmed"] == 0
