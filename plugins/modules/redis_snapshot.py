@@ -67,7 +67,7 @@ options:
       - V(replicate) loads the backup into a throwaway server on loopback, and lets the server replicate from that.
         The old data is served until the new data is there in full; an AOF is rewritten; replicas follow. Clients cannot write meanwhile.
       - It needs C(redis-server) or C(valkey-server) on the host, which is the one that O(login_host) runs on, and memory for the data twice. The user needs
-        C(+info), C(+ping), C(+config|get), C(+config|set), C(+replicaof) and C(+bgsave), and should have C(+client|list), which shows Sentinel.
+        C(+info), C(+config|get), C(+config|set), C(+replicaof) and C(+bgsave), and should have C(+client|list), which shows Sentinel.
       - Before the server becomes a master again, its data is compared with that of the throwaway server, and the task fails if it differs. These are the keys
         per database; the keys per type if the user has C(+select), C(+scan), C(+type) and C(~*), up to 5 million keys; and the digest of everything if the
         server permits C(DEBUG DIGEST), up to 500 thousand keys. Keys whose time to live ends meanwhile are no difference.

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.accounts import SECRET_SETTING, User, parse_acl, parse_config, plan_users, require_users
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import _other_types
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.files import Layout, layout_of
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.files import FilesPlan, Layout, _swap, layout_of
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import quoted
 
 ALICE = User("alice", "on #aa ~app:* resetchannels -@all +get")
@@ -111,3 +111,12 @@ def test_data_that_is_there(tmp_path: pathlib.Path) -> None:
     (tmp_path / "dump.rdb").touch()
     (tmp_path / "other").touch()
     assert layout.present() == ("appendonlydir", "dump.rdb")
+
+
+def test_old_files_come_back_if_the_new_one_cannot_be_put_in_place(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "dump.rdb").write_bytes(b"old")
+    (tmp_path / "appendonly.aof").write_bytes(b"older")
+    aside = {"appendonly.aof": "appendonly.aof.before", "dump.rdb": "dump.rdb.before"}
+    with pytest.raises(FileNotFoundError):
+        _swap(FilesPlan(Layout(str(tmp_path), appendonly=False), 0, 0, 0o700, aside), str(tmp_path / "missing"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"dump.rdb": b"old", "appendonly.aof": b"older"}
