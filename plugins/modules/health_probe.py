@@ -603,6 +603,11 @@ checks:
     samples:
       description: The statistics of this check's attempts, as in RV(samples).
       type: dict
+seconds:
+  description: How long the checks took in all.
+  type: float
+  returned: when the checks were run
+  sample: 3.214
 counts:
   description: How many checks there are of each status, and in all.
   type: dict
@@ -686,6 +691,7 @@ actions:
 """
 
 import dataclasses
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -696,13 +702,14 @@ from ansible_collections.mainstay.ops.plugins.module_utils._probe.options import
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.runner import run
 
 
-def result_of(status: str, outcomes: list[Outcome], totals: Statistics) -> dict[str, t.Any]:
+def result_of(status: str, outcomes: list[Outcome], totals: Statistics, seconds: float) -> dict[str, t.Any]:
     """The module's return values."""
     counts = {name: sum(outcome.status == name for outcome in outcomes) for name in SEVERITY}
     return {
         "status": status,
         "checks": [dataclasses.asdict(outcome) for outcome in outcomes],
         "samples": dataclasses.asdict(totals),
+        "seconds": round(seconds, 3),
         "counts": {**counts, "total": len(outcomes)},
         **counts,
     }
@@ -714,9 +721,11 @@ def main() -> None:
     try:
         checks = plan_checks(module.params["checks"])
         policy = plan_policy(module.params, len(checks))
+        begun = time.monotonic()
         outcomes, totals = run(checks, policy)
+        seconds = time.monotonic() - begun
         status = overall([outcome.status for outcome in outcomes], policy.min_healthy)
-        result = result_of(status, outcomes, totals)
+        result = result_of(status, outcomes, totals, seconds)
         if gate_fails(status, policy.fail_on):
             raise MainstayError(f"pass the health gate (fail_on={policy.fail_on})", failure_text(status, outcomes), **result)
     except MainstayError as error:

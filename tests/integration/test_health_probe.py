@@ -298,6 +298,7 @@ def test_http_healthy(capsys: pytest.CaptureFixture[str], web: Web) -> None:
     assert (result["status"], result["healthy"], result["degraded"], result["unhealthy"], result["inconclusive"]) == ("healthy", 1, 0, 0, 0)
     assert result["counts"] == {"healthy": 1, "degraded": 0, "unhealthy": 0, "inconclusive": 0, "total": 1}
     assert (result["samples"]["count"], result["samples"]["errors"], result["samples"]["error_rate"]) == (1, 0, 0.0)
+    assert found["seconds"] - 0.001 <= result["seconds"] < 2
     assert result["samples"]["p50"] == result["samples"]["p95"] == result["samples"]["p99"] == found["seconds"]
     assert found["samples"] == result["samples"]
 

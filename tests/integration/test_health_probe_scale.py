@@ -41,11 +41,11 @@ def test_all_that_answer_are_told_from_all_that_hang(many: Endpoints) -> None:
     assert {found["name"] for found in run.result["checks"] if found["status"] == "unhealthy"} == silent
     assert all("no answer from" in found["detail"] for found in run.result["checks"] if found["name"] in silent)
     # One after the other, those that hang alone would take half a minute, and the others were not asked by the deadline.
-    assert run.seconds < 6 + BUSY and run.peak_bytes < MEMORY
+    assert run.result["seconds"] <= 6.5 and run.seconds < 6 + BUSY and run.peak_bytes < MEMORY
 
 
 def test_the_deadline_holds_although_none_of_the_hanging_times_out(many: Endpoints) -> None:
     run = run_module({"checks": checks(urls(many), timeout=600.0), "deadline": 5, "min_healthy": COUNT - HANGING, "fail_on": "unhealthy"})
     assert not run.result.get("failed") and run.result["status"] == "degraded"
     assert run.result["counts"]["healthy"] == COUNT - HANGING
-    assert 4.5 < run.seconds < 5 + BUSY and run.peak_bytes < MEMORY
+    assert 4.5 < run.result["seconds"] < 5.5 and run.seconds < 5 + BUSY and run.peak_bytes < MEMORY

@@ -41,7 +41,7 @@ One attempt at each, of at most {timeout} seconds; {rounds} rounds of `health_pr
   ({empty:.1f} s), for each endpoint, times {count}. An endpoint that hangs costs it the whole timeout, one that answers {per_answer:.2f} s.
 - *as a task*: `ansible-playbook` from its start to its end; *the module*: its own process alone, as Ansible starts it.
 - Latency as the module measures it, of those that answer, while it asks all: median {p50:.0f} ms, 99th percentile {p99:.0f} ms.
-- With `deadline: {deadline}` and a timeout of a minute, the module's process ends after {held} s and has told all that answer from all that hang.
+- With `deadline: {deadline}` and a timeout of a minute, all are told, those that answer from those that hang, after {held:.2f} s; its process takes {held_process:.1f} s.
 
 {targets}
 """
@@ -115,14 +115,14 @@ def row(name: str, measured: Measured) -> list[str]:
     return [name, *seconds, f"{memory / (1 << 20):.0f}", f"{measured.loop:.0f}", f"{ratio:.0f}"]
 
 
-def targets(worst: Measured, held: float) -> str:
+def targets(worst: Measured, held: Run) -> str:
     """Hold the figures against what was aimed at."""
     ratio = worst.loop / statistics.median(worst.tasks)
     memory = max(run.peak_bytes for run in worst.modules)
     lines = [
         (f"at least {FASTER} times faster than the loop, with endpoints that hang", f"{ratio:.0f} times", ratio >= FASTER),
         (f"less than {MEMORY_LIMIT >> 20} MiB of memory", f"{memory >> 20} MiB", memory < MEMORY_LIMIT),
-        ("done by the deadline, and a second for the start of the process", f"{held:.1f} s", held <= DEADLINE + 1),
+        (f"done by the deadline of {DEADLINE} s", f"{held.result['seconds']:.2f} s", held.result["seconds"] <= DEADLINE),
     ]
     return table(["target", "found", ""], [[what, found, "met" if met else "**not met**"] for what, found, met in lines])
 
@@ -149,7 +149,7 @@ def main() -> None:
     section = TEMPLATE.format(
         machine=machine(), count=count, timeout=TIMEOUT, rounds=arguments.rounds, sample=arguments.loop, empty=empty, deadline=DEADLINE,
         table=table(head, [row("all answer", quick), row(f"{HANGING_SHARE:.0%} hang", mixed)]), per_answer=quick.loop / count,
-        p50=samples["p50"] * 1000, p99=samples["p99"] * 1000, held=f"{held.seconds:.1f}", targets=targets(mixed, held.seconds),
+        p50=samples["p50"] * 1000, p99=samples["p99"] * 1000, held=held.result["seconds"], held_process=held.seconds, targets=targets(mixed, held),
     )
     write_section("health probes", section)
     print(section)
