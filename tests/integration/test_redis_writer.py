@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The writer of the drills on real servers and Sentinels: what it counts through a crash and through a failover that loses writes, and that its judge sees losses."""
+"""The writer of the drills on real servers and Sentinels: what it counts through a crash and a failover that loses writes, and that its judge sees losses."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def spent(attempts: t.Sequence[dict[str, t.Any]], client: str) -> list[dict[str,
 
 
 def test_crash_of_the_master(start: t.Callable[..., Client]) -> None:
-    """Over TLS: nothing is lost, the application finds the new master by the Sentinels, the sticky client stays where it was, and the judge sees what is missing."""
+    """Over TLS: nothing is lost, the application finds the new master, the sticky client stays where it was, and the judge sees what is missing."""
     client = start(tls=True)
     cluster = client.cluster
     old = cluster.master

@@ -129,17 +129,19 @@ Made by `make bench-redis-failover RUNS={runs}` on {place}, all on {machine}: {v
 
 {table}
 
-Two clients write numbered entries, up to {rate} a second each, one after the other; a write counts when its acknowledgement has arrived, and nothing is sent twice.
-Afterwards every acknowledged number is looked for on the final master.
+Two clients write numbered entries, up to {rate} a second each, one after the other. A write counts when its acknowledgement has arrived, and nothing is
+sent twice. Afterwards every acknowledged number is looked for on the final master.
 
-- *gap*: the longest interval without an acknowledged write of a client that does as an application should: it asks the Sentinels for the master (redis-py's `Sentinel`),
-  gives up an answer after {timeout:g} s, and after each error connects anew by asking again.
+- *gap*: the longest interval without an acknowledged write of a client that does as an application should: it asks the Sentinels for the master
+  (redis-py's `Sentinel`), gives up an answer after {timeout:g} s, and after each error connects anew by asking again.
 - *errors*: writes of this client that failed, by their kind.
-- *lost*: acknowledged writes of both clients that the final master does not have. The other client stays at the old master's address as long as that acknowledges anything.
+- *lost*: acknowledged writes of both clients that the final master does not have. The other client stays at the old master's address as long as that
+  acknowledges anything.
 - *lost within*: seconds from the first to the last acknowledgement of a lost write.
 - *confirmed*: each write is followed by `WAIT 1 {wait}`, and one replica at least had it.
 - *cut off*: the master's host loses touch with the other two; both clients still reach it, and the application asks the Sentinels of the other two.
-- *SIGKILL of the host*: all its processes at once; what was written to files is kept, since the kernel goes on. A loss of power may cost a second more with `appendfsync everysec`.
+- *SIGKILL of the host*: all its processes at once. What was written to files is kept, since the kernel goes on; a loss of power may cost a second more
+  with `appendfsync everysec`.
 """
 
 
