@@ -108,6 +108,7 @@ class Cluster:
         *,
         tls: bool = False,
         down_after: float = 5.0,
+        failover_timeout: float = 5.0,
         priorities: t.Sequence[int] = (100, 100, 100),
         settings: t.Mapping[str, str] | None = None,
         passwords: tuple[str, str] | None = None,
@@ -119,6 +120,7 @@ class Cluster:
             nodes: how many servers, and how many Sentinels.
             tls: whether everything goes over TLS.
             down_after: seconds of silence after which a Sentinel holds a server for down.
+            failover_timeout: seconds after which a Sentinel gives up; half the time until it begins another one by itself.
             priorities: ``replica-priority`` of each server.
             settings: further settings of the servers.
             passwords: those of the servers and of the Sentinels; random words if not given.
@@ -132,7 +134,7 @@ class Cluster:
         for server in self.servers[1:]:
             with server.config.open("a") as file:
                 file.write(f"replicaof {HOST} {self.servers[0].port}\n")
-        self.sentinels = [self._sentinel(number, nodes // 2 + 1, down_after) for number in range(nodes)]
+        self.sentinels = [self._sentinel(number, nodes // 2 + 1, down_after, failover_timeout) for number in range(nodes)]
 
     def _certify(self) -> None:
         """Make a certificate that is its own authority."""
@@ -163,7 +165,7 @@ class Cluster:
         ]
         return self._write(Daemon(self.folder / f"server{number}", free_port(), "server"), lines)
 
-    def _sentinel(self, number: int, quorum: int, down_after: float) -> Daemon:
+    def _sentinel(self, number: int, quorum: int, down_after: float, failover_timeout: float) -> Daemon:
         lines = [
             f"user default on >{self.sentinel_password} ~* &* +@all",
             f"user operator on >{self.sentinel_password} resetkeys resetchannels -@all {SENTINEL_RULES}",
@@ -172,7 +174,7 @@ class Cluster:
             f"sentinel monitor {MASTER_NAME} {HOST} {self.servers[0].port} {quorum}",
             f"sentinel auth-pass {MASTER_NAME} {self.password}",
             f"sentinel down-after-milliseconds {MASTER_NAME} {int(down_after * 1000)}",
-            f"sentinel failover-timeout {MASTER_NAME} 20000",
+            f"sentinel failover-timeout {MASTER_NAME} {int(failover_timeout * 1000)}",
         ]
         return self._write(Daemon(self.folder / f"sentinel{number}", free_port(), "sentinel"), lines)
 

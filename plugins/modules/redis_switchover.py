@@ -44,10 +44,12 @@ notes:
   - Unless the target has the best C(replica-priority) of all, it is given the priority V(1) for the time, and others with V(1) are given V(2).
     The Sentinels take up to ten seconds to see that, before writes are held. Priorities are put back also after an error.
   - Clients must look for the master through Sentinel. Those that are connected to the old master are dropped when the new one takes writes.
-  - Sentinel names its own clients the new master a second or so after it was told. This is most of the time that writes are held.
+    Writes that had come in before the old master became a replica wait until then; later ones are refused with C(READONLY), to be tried again.
+  - A Sentinel names the new master to clients a second or so after it was told, which is most of the time without writes.
   - A run that is killed leaves a pause that ends by itself, and a C(replica-priority) that has to be put back, which the role M(mainstay.ops.redis_sentinel#role) does.
     If it is killed in the moment between the old master's becoming a replica and the message to the Sentinels, no server takes writes until
-    these promote a replica by themselves, which takes C(down-after-milliseconds) and about 20 seconds; no acknowledged write is lost.
+    these promote a replica by themselves. That takes C(down-after-milliseconds) and up to 20 seconds, or twice C(failover-timeout) after the failover
+    before it; no acknowledged write is lost.
 seealso:
   - module: mainstay.ops.redis_sentinel_info
 extends_documentation_fragment:

@@ -18,8 +18,15 @@ import redis
 from conftest import Runner
 from redis_cluster import MASTER_NAME, Cluster, Daemon, Writer, running, until
 
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._redis import switchover
+
 Result = dict[str, t.Any]
 PRIORITIES = (10, 20, 100)
+DEFAULTS = {
+    **{"validate_certs": True, "ca_certs": None, "client_cert_file": None, "client_key_file": None},
+    **{"target": "", "max_pause": 10, "max_lag_bytes": 1 << 20, "wait_timeout": 60},
+}
 KEYS = {"changed", "actions", "from", "to", "offset", "paused_seconds", "phases", "diff"}
 
 
@@ -246,18 +253,82 @@ def test_a_target_that_dies_while_writes_are_held(cluster: Cluster, run_module: 
     assert_nothing_lost([writer], 4.0)
 
 
+def test_a_target_that_does_not_catch_up(cluster: Cluster, switch: t.Callable[..., Result]) -> None:
+    """It answers, but what its master sends waits: writes go on before the Sentinels take the master for down."""
+    old, target = cluster.master, others(cluster)[0]
+    with Writer(cluster, "lags", sticky=True) as writer:
+        cluster.client(target).client_pause(60_000, all=False)
+        lagging, result = switch(max_lag_bytes=0), switch()
+        cluster.client(target).client_unpause()
+        time.sleep(0.5)
+    assert lagging["failed"] and "0 are allowed" in lagging["msg"], lagging
+    assert result["failed"] and f"{target.address} has not caught up within 2.5 seconds" in result["msg"], result
+    assert_writes_go_on(cluster, old, result["msg"])
+    assert_nothing_lost([writer], 4.0)
+
+
 def test_a_run_that_is_killed_while_writes_are_held(cluster: Cluster, run_module: Runner) -> None:
     """Writes go on by themselves at the old master."""
-    old, target = cluster.master, others(cluster)[-1]
-    before = cluster.priority(target)
-    with Writer(cluster, "killed", sticky=True) as writer, started(run_module, cluster, target=target.address, max_pause=2) as process:
-        stop_target(cluster, process, target, writer)
+    old, target = cluster.master, others(cluster)[0]
+    with Writer(cluster, "killed", sticky=True) as writer:
+        cluster.client(target).client_pause(60_000, all=False)
+        process = run_module.start("redis_switchover", {**cluster.options(), "max_pause": 2})
+        until(lambda: time.monotonic() - writer.moments[-1] > 0.3, "the pause")
         process.kill()
-        target.signal(signal.SIGCONT)
+        process.wait(10)
+        cluster.client(target).client_unpause()
         time.sleep(3)
     assert cluster.masters == [old]
     assert_nothing_lost([writer], 3.0)
-    cluster.client(target).config_set("replica-priority", before)
+
+
+def test_writes_that_come_in_although_they_were_held(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was stopped for longer than the pause: both are compared once more, and everything is taken back."""
+    old, target = cluster.master, others(cluster)[0]
+    level = switchover._Move._await_level
+
+    def oversleep(*arguments: t.Any) -> None:
+        level(*arguments)
+        cluster.client(target).client_pause(60_000, all=False)  # what its master sends waits as well
+        cluster.client(old).client_unpause()
+        count = len(writer.acknowledged)
+        until(lambda: len(writer.acknowledged) > count + 5, "some more writes")
+
+    monkeypatch.setattr(switchover._Move, "_await_level", oversleep)
+    with Writer(cluster, "oversleep", sticky=True) as writer, pytest.raises(MainstayError) as caught:
+        switchover.run({**DEFAULTS, **cluster.options()}, check_mode=False)
+    cluster.client(target).client_unpause()
+    assert "it was written to while it was made a replica" in str(caught.value)
+    assert_writes_go_on(cluster, old, str(caught.value))
+    assert writer.lost() == []
+
+
+@pytest.mark.parametrize("dies", ["the target", "this process"])
+def test_what_happens_when_the_old_master_is_a_replica_already(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, dies: str) -> None:
+    """The worst moment: nobody is a master. The Sentinels promote one by themselves, and nothing is lost."""
+    old, target = cluster.master, others(cluster)[0]
+    tell = switchover._Move._tell
+
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing is done after it."""
+
+    def die(move: t.Any, server: t.Any) -> t.Any:
+        if dies == "this process":
+            raise Killed
+        target.stop()
+        return tell(move, server)
+
+    monkeypatch.setattr(switchover._Move, "_tell", die)
+    with Writer(cluster, f"worst-{dies[-3:]}", sticky=True) as writer, watched(cluster) as counts:
+        with pytest.raises((MainstayError, Killed)) as caught:
+            switchover.run({**DEFAULTS, **cluster.options()}, check_mode=False)
+        count = len(writer.acknowledged)
+        until(lambda: len(writer.acknowledged) > count + 50, "writes to a new master", seconds=40)
+    master = cluster.named()
+    assert max(counts) == 1 and cluster.masters == [master] and master is not old
+    assert writer.lost() == []
+    if dies == "the target":
+        assert f"the Sentinels have promoted {master.address} instead; {master.address} is the master and takes writes" in str(caught.value)
 
 
 def test_a_run_that_is_interrupted_ends_what_it_began(cluster: Cluster, run_module: Runner) -> None:

@@ -317,7 +317,6 @@ class _Move:
         """Wait until both are level, make the old master a replica, and see that they still are."""
         try:
             self._await_level(old, target, started + self._plan.hold)
-            old.command("CLIENT", "PAUSE", int(self._max_pause * 1000), "WRITE", doing="hold the writes")
         except MainstayError as error:
             self._unpause(old)
             raise self._still_old(error) from error
@@ -326,9 +325,11 @@ class _Move:
         except Refused as error:
             self._unpause(old)
             raise self._still_old(error) from error
-        except MainstayError as error:
+        except Unreachable as error:
             raise self._take_back(old, error) from error
         try:
+            # A replica may be held for longer than a master: it does not matter if the Sentinels take it for down.
+            old.command("CLIENT", "PAUSE", int(self._max_pause * 1000), "WRITE", doing="hold the writes")
             # A process that was stopped, or a slow network, can outlive the pause: what was written then would be lost from here on.
             ours, theirs = read_facts(old), read_facts(target)
             if not _level(ours, theirs):
@@ -401,12 +402,13 @@ class _Move:
                 raise MainstayError(self._doing, cause, next_step, changed=True)
 
     def _decided(self, sentinel: Server) -> Address | None:
-        """Return the master that a Sentinel names while it is not failing over; none if it is, or does not answer."""
+        """Return the master that a Sentinel names; none while it may still promote somebody, or does not answer."""
         try:
-            fields = fields_of(ask(sentinel, "MASTER", self._access.master_name))
+            named = named_master(sentinel, self._access.master_name)
+            flags = fields_of(ask(sentinel, "MASTER", self._access.master_name))["flags"].split(",")
         except MainstayError:
             return None
-        return None if "failover_in_progress" in fields["flags"].split(",") else Address(fields["ip"], int(fields["port"]))
+        return None if named == self._plan.old and "failover_in_progress" in flags else named
 
     def _release(self, old: Server) -> None:
         """Drop the clients that wait at the old master, so that they look for the new one, and let it go on."""
@@ -423,12 +425,12 @@ class _Move:
 
     def _take_back(self, old: Server, error: MainstayError) -> MainstayError:
         """Make the old master a master again: nobody else is one. Return what to raise."""
+        self._unpause(old)
         try:
             old.command("REPLICAOF", "NO", "ONE", doing="make it a master again")
         except MainstayError as second:
             next_step = f"{self._plan.old} could not be made a master again ({second.cause}): see redis_sentinel_info; the Sentinels promote a replica by themselves"
             return MainstayError(error.doing, error.cause, next_step, changed=True)
-        self._unpause(old)
         return self._still_old(error)
 
     def _still_old(self, error: MainstayError) -> MainstayError:
