@@ -11,9 +11,11 @@ import dataclasses
 import json
 import os
 import pathlib
+import random
 import secrets
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -24,7 +26,7 @@ import urllib.request
 
 import psycopg2
 import yaml
-from servers import SENTINEL, free_port, newest_postgresql
+from servers import SENTINEL, newest_postgresql
 
 API_PASSWORD = "Sentinel" + secrets.token_hex(8)
 """The REST API's password: a word that must never be seen outside the places made for it."""
@@ -35,6 +37,7 @@ SECONDS = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
 PATRONI = os.environ.get("MAINSTAY_TEST_PATRONI", "/usr/bin/patroni")
 """The program, so that another release can be tried."""
 
+PATRONI_VERSION = subprocess.run([PATRONI, "--version"], check=True, capture_output=True, text=True).stdout.split()[-1] if os.path.exists(PATRONI) else ""
 START_SECONDS = 90.0
 
 
@@ -47,6 +50,14 @@ def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 30) -> t
                 return found
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
         time.sleep(0.1)
+
+
+def server_port() -> int:
+    """Return a port that nobody listens on, out of those that the kernel takes for no connection; the servers start long after it was chosen."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randint(10000, 32000)))
+            return probe.getsockname()[1]
 
 
 def runs(number: int) -> bool:
@@ -111,6 +122,15 @@ class Member:
             return int((self.data_dir / "postmaster.pid").read_text().splitlines()[0])
         return 0
 
+    def replay(self) -> int:
+        """Return the process id of what replays the log on a standby."""
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError, IndexError):
+                parent = path.with_name("stat").read_text().rpartition(")")[2].split()[1]
+                if int(parent) == self.postmaster() and b": startup" in path.read_bytes():
+                    return int(path.parent.name)
+        raise AssertionError(f"{self.name} replays nothing")
+
     def kill(self) -> None:
         """End Patroni and PostgreSQL at once, as if the host had lost its power."""
         self.server.kill()
@@ -127,6 +147,7 @@ class PatroniCluster:
 
     folder: pathlib.Path
     etcds: list[Process]
+    etcd_port: int
     members: list[Member]
 
     @property
@@ -202,6 +223,18 @@ class PatroniCluster:
             return leader if len(streams) == len(self.members) - 1 else None
 
         return until(settled, "a cluster in order", START_SECONDS)
+
+    def synchronous(self) -> set[str]:
+        """Return the names of the synchronous standbys, as the store has them."""
+        cluster = self.call(next(member for member in self.members if member.server.process), "/cluster")[1]
+        return {member["name"] for member in cluster["members"] if member["role"] == "sync_standby"}
+
+    def forget(self, member: Member) -> None:
+        """Take a member that is down out of the store, as its time to live does after a while."""
+        key = base64.b64encode(f"/service/ledger/members/{member.name}".encode()).decode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.etcd_port}/v3/kv/deleterange", json.dumps({"key": key}).encode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.loads(answer.read())["deleted"] == "1"
 
     def setting(self, member: Member, name: str) -> str:
         """Return what PostgreSQL itself says of a parameter."""
@@ -303,6 +336,27 @@ class Writer:
         return {number for number, unused in self.acknowledged} - found
 
 
+@contextlib.contextmanager
+def arguments_of_processes() -> t.Iterator[set[str]]:
+    """Collect the command lines of all processes that run meanwhile."""
+    seen: set[str] = set()
+    end = threading.Event()
+
+    def look() -> None:
+        while not end.wait(0.2):
+            for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        thread.join()
+
+
 def certificates(folder: pathlib.Path) -> None:
     """Make a CA and one certificate for loopback that it has signed."""
 
@@ -352,7 +406,7 @@ def member_settings(folder: pathlib.Path, member: Member, clients: list[int], se
 
 def start_etcd(folder: pathlib.Path, count: int) -> tuple[list[Process], list[int]]:
     """Start etcd with so many voters; return their processes, and their ports for clients."""
-    ports = [(free_port(), free_port()) for unused in range(count)]
+    ports = [(server_port(), server_port()) for unused in range(count)]
     peers = ",".join(f"etcd{number}=http://127.0.0.1:{peer}" for number, (unused, peer) in enumerate(ports))
     processes = []
     for number, (client, peer) in enumerate(ports):
@@ -387,16 +441,14 @@ def patroni_cluster(folder: pathlib.Path, voters: int = 1, **settings: t.Any) ->
         place.mkdir(0o700)
         own(place)
         config = place / "patroni.yml"
-        members.append(Member(name, place, free_port(), free_port(), Process([PATRONI, str(config)], folder / f"{name}.log")))
+        members.append(Member(name, place, server_port(), server_port(), Process([PATRONI, str(config)], folder / f"{name}.log")))
         config.touch(0o600)
         config.write_text(yaml.safe_dump(member_settings(folder, members[-1], clients, {**SECONDS, **settings})))
         own(config)
-    cluster = PatroniCluster(folder, etcds, members)
+    cluster = PatroniCluster(folder, etcds, clients[-1], members)
     try:
         for member in members:
             member.server.start()
-            if member is members[0]:
-                until(cluster.leader, "the first leader", START_SECONDS)
         cluster.settle()
         yield cluster
     finally:

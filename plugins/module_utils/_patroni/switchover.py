@@ -30,6 +30,9 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 """So long, and two rounds of Patroni, a switchover that Patroni called failed or unknown may still turn out to have happened."""
 
+NOT_WRITTEN = "failed to write"
+"""What Patroni says when the configuration store did not take the request."""
+
 PATRONI_LAG = 1048576
 """Patroni's default of maximum_lag_on_failover, in bytes."""
 
@@ -72,8 +75,6 @@ def unfit(view: View, member: Member, max_lag_bytes: int) -> str:
         return "it has the tag nofailover"
     if member.state not in WORKING or not member.streams:
         return f"it does not stream (PostgreSQL is {member.state})"
-    if member.replay_paused:
-        return "its replay is paused"
     if view.synchronous_mode != "off" and member not in view.synchronous_standbys:
         names = ", ".join(standby.name for standby in view.synchronous_standbys)
         return f"it is not synchronous and may lack committed transactions (synchronous: {names or 'none'})"
@@ -177,7 +178,7 @@ def _request(client: Client, leader: Endpoint, handover: Handover, seconds: floa
         answer = client.send(leader, "POST", "/switchover", wish, seconds, str(handover))
     except Unreachable:
         return None
-    if answer.status in (400, 412):
+    if answer.status in (400, 412) or NOT_WRITTEN in answer.text:
         raise Refused(str(handover), answer.words())
     return answer
 

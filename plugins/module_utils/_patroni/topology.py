@@ -69,7 +69,6 @@ class Member:
     last_seen: int = 0
     sees_leader: bool = True
     failsafe: bool = False
-    replay_paused: bool = False
 
     @property
     def leads(self) -> bool:
@@ -255,7 +254,6 @@ def _member(entry: t.Mapping[str, t.Any], status: t.Mapping[str, t.Any], failure
         last_seen=status.get("dcs_last_seen", 0),
         sees_leader=not status.get("cluster_unlocked", False),
         failsafe=bool(status.get("failsafe_mode_is_active")),
-        replay_paused=bool(status.get("xlog", {}).get("paused")),
     )
 
 
