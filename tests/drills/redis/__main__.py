@@ -36,6 +36,7 @@ from drills.redis.topology import DrillFailed, Settings, read_settings, wait_unt
 PAGE = ROOT / "docs/redis.md"
 SECTION = "measured failovers"
 LAB = "failover"
+FAILURES = (DrillFailed, RedisError, OSError, subprocess.SubprocessError)
 
 
 def say(text: str) -> None:
@@ -71,7 +72,7 @@ class Drills:
                 try:
                     self.outcomes.append(measure(self._place, scenario, waited, label, self._folder, choose))
                     told = describe(self.outcomes[-1])
-                except DrillFailed as error:
+                except FAILURES as error:
                     self.problems.append(f"{label}: {error}")
                     told = f"FAILED: {error}"
                     wait_until_well(self._place.cluster, WELL_SECONDS)
@@ -129,7 +130,7 @@ def main() -> int:
     try:
         with place_for(options, folder) as place:
             return drill(options, place, folder)
-    except (DrillFailed, RedisError, OSError, subprocess.SubprocessError) as error:
+    except FAILURES as error:
         say(f"the drill stopped: {error}")
         return 2
 
