@@ -133,8 +133,8 @@ options:
         type: int
       connect_to:
         description:
-          - C(http), C(prometheus), C(tls), C(postgres) and C(redis) only. Connect to this V(host), V(host:port) or V([address]:port) instead of the endpoint's own,
-            and leave the C(Host) header, SNI and the name to verify as they are.
+          - C(http), C(prometheus), C(tls), C(postgres) and C(redis) only. Connect to this V(host), V(host:port) or V([address]:port) instead of the endpoint's
+            own, and leave the C(Host) header, SNI and the name to verify as they are.
           - It is how one host behind a load balancer, or a service before its DNS record points to it, is probed.
         type: str
       server_hostname:

@@ -24,8 +24,8 @@ ZONE = [
     "--txt-record=shop.test,v=spf1 -all", "--ptr-record=11.2.0.192.in-addr.arpa,shop.test", *(f"--txt-record=long.test,{text}" for text in LONG),
 ]
 AUTHORITY = [
-    "--auth-server=ns1.zone.test,lo", "--auth-zone=zone.test", "--auth-soa=2026112701,hostmaster.zone.test,1200,180,1209600", "--auth-sec-servers=ns2.zone.test",
-    "--auth-ttl=77", "--host-record=a.zone.test,192.0.2.1",
+    "--auth-server=ns1.zone.test,lo", "--auth-zone=zone.test", "--auth-soa=2026112701,hostmaster.zone.test,1200,180,1209600",
+    "--auth-sec-servers=ns2.zone.test", "--auth-ttl=77", "--host-record=a.zone.test,192.0.2.1",
 ]
 SOA = "ns1.zone.test hostmaster.zone.test 2026112701 1200 180 1209600 77"
 

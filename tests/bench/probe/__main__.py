@@ -32,7 +32,8 @@ FASTER = 50
 TEMPLATE = """
 ## Health probes
 
-Made by `make bench-probe` on {machine}: {count} HTTP endpoints, each a listener of its own on loopback, all in one process on the same machine.
+Made by `make bench-probe` on {machine}:
+{count} HTTP endpoints, each a listener of its own on loopback, all in one process on the same machine.
 One attempt at each, of at most {timeout} seconds; {rounds} rounds of `health_probe`, medians (lowest to highest); one round of the loop.
 
 {table}
@@ -41,7 +42,8 @@ One attempt at each, of at most {timeout} seconds; {rounds} rounds of `health_pr
   ({empty:.1f} s), for each endpoint, times {count}. An endpoint that hangs costs it the whole timeout, one that answers {per_answer:.2f} s.
 - *as a task*: `ansible-playbook` from its start to its end; *the module*: its own process alone, as Ansible starts it.
 - Latency as the module measures it, of those that answer, while it asks all: median {p50:.0f} ms, 99th percentile {p99:.0f} ms.
-- With `deadline: {deadline}` and a timeout of a minute, all are told, those that answer from those that hang, after {held:.2f} s; its process takes {held_process:.1f} s.
+- With `deadline: {deadline}` and a timeout of a minute, those that answer are told from those that hang after {held:.2f} s;
+  with its start and its end, the module's process takes {held_process:.1f} s.
 
 {targets}
 """
