@@ -44,8 +44,8 @@ class Server:
 
 
 def asked(server: Server, query: str) -> list[t.Any]:
-    """The series of a query, by curl."""
-    argv = ["curl", "-sS", "--cacert", server.ca_cert, "-u", f"jo:{PASSWORD}", "--data-urlencode", f"query={query}", f"{server.url}/api/v1/query"]
+    """The series of a query, by curl; it fails while Prometheus is not ready."""
+    argv = ["curl", "-sSf", "--cacert", server.ca_cert, "-u", f"jo:{PASSWORD}", "--data-urlencode", f"query={query}", f"{server.url}/api/v1/query"]
     return json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)["data"]["result"]
 
 
