@@ -135,7 +135,7 @@ def canonical(content: t.Any) -> t.Any:
 
 def same(one: t.Any, other: t.Any) -> bool:
     """Tell whether two settings mean the same."""
-    return one == other or canonical(one) == canonical(other)
+    return canonical(one) == canonical(other)
 
 
 def wanted_from(settings: Settings, versions: t.Iterable[str]) -> dict[str, t.Any]:
