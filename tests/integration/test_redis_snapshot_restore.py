@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import secrets
+import socket
 import threading
 import time
 import typing as t
@@ -25,6 +26,7 @@ from redis_jobs import (
     nothing_left,
     restored_keys,
     start_redis,
+    until,
 )
 
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login
@@ -107,6 +109,52 @@ def test_the_documented_rights_suffice(job: Job, start_redis: Starter) -> None:
         failed(job(**login, state="restored", force=True, snapshot_before=False), "no permissions", "ACL SETUSER")
         assert server.client().info()["role"] == "master"
     server.stop()
+
+
+def test_what_is_acknowledged_is_saved_beside_a_replica_that_is_fed(job: Job, start_redis: Starter) -> None:
+    """The child that feeds the replica is no save of the restored data."""
+    server = start_redis(save="3600 1000000", rdb_key_save_delay="1000")
+    server.fill()
+    digest = server.digest
+    below = start_redis(replicaof=f"127.0.0.1 {server.port}")
+    until(lambda: below.client().info()["master_link_status"] == "up", "the first synchronisation")
+    job(**server.login)
+    server.client().flushall()
+    assert job(**server.login, state="restored")["changed"]
+    server.stop()
+    server.start()
+    assert server.digest == digest
+    server.stop()
+    below.stop()
+
+
+@pytest.mark.parametrize("state", ["verified", "restored"])
+def test_a_module_that_is_killed_leaves_no_server(job: Job, start_redis: Starter, state: str) -> None:
+    """The throwaway server ends with the module, and the next run removes its folder."""
+    server = start_redis(rdb_key_save_delay="2000")
+    server.fill()
+    job(**server.login)
+    process = job.start(**server.login, state=state, force=True, snapshot_before=False, max_age="0")
+    work_dir = pathlib.Path(job.options["work_dir"])
+    path = until(lambda: next(work_dir.glob("*/s"), None), "the start of the throwaway server")
+    if state == "restored":
+        until(lambda: server.client().info()["role"] == "slave", "the beginning of the replication")
+    process.kill()
+    process.communicate()
+    until(lambda: not answers(path), "the end of the throwaway server")
+    assert list(work_dir.iterdir()) != []
+    if state == "restored":
+        until(lambda: server.client().info()["master_link_status"] == "down", "the loss of the link")
+        failed(job(**server.login, state=state, force=True), "as after a restore that was killed", "REPLICAOF NO ONE")
+    assert job(state="verified")["backup"]["verified"]
+    assert list(work_dir.iterdir()) == []
+    server.stop()
+
+
+def answers(path: pathlib.Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def test_settings_of_a_restore_are_put_back(job: Job, start_redis: Starter) -> None:

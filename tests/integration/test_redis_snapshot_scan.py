@@ -201,10 +201,10 @@ def test_memory_is_bounded(job: Job, start_redis: Starter) -> None:
     """Whatever the number of keys, and whatever the size of a value; the server holds a few replies at most."""
     server = start_redis(maxmemory_clients="0", rdbcompression="no")
     client = server.client()
-    client.execute_command("DEBUG", "POPULATE", 100_000, "key", 1000)
+    client.execute_command("DEBUG", "POPULATE", 50_000, "key", 2000)
     client.execute_command("SETRANGE", "huge", 100 << 20, "x")
-    pipe = client.pipeline()
-    for number in range(100):
+    pipe = server.client(1).pipeline()
+    for number in range(200):
         pipe.execute_command("SETRANGE", f"large:{number}", 1 << 20, "x")
     pipe.execute()
     client.config_resetstat()
@@ -214,7 +214,7 @@ def test_memory_is_bounded(job: Job, start_redis: Starter) -> None:
     result = job.finish(process)
     grown = client.info()["used_memory_peak"] - before
     server.stop()
-    assert not result["failed"] and result["bytes_plain"] > 300_000_000
+    assert not result["failed"] and result["bytes_plain"] > 400_000_000
     assert 0 < peak < MEMORY_LIMIT, f"{peak >> 20} MiB"
-    assert grown < 256 << 20, f"the server grew by {grown >> 20} MiB"
+    assert grown < 150 << 20, f"the server grew by {grown >> 20} MiB"
     assert SECRET not in str(result)

@@ -32,6 +32,8 @@ CONTACT_SECONDS = 30.0
 REPLICAS_SECONDS = 120.0
 """Patience for the replicas that the live server had; the restore itself is done by then."""
 POLL_SECONDS = 0.05
+CHILD_AT_WORK = ("already in progress", "can't BGSAVE right now")
+"""What a server says to ``BGSAVE`` while another child of it is at work."""
 LOOPBACK = "127.0.0.1"
 _TLS_SETTINGS = ("tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir")
 _SETTINGS = ("masteruser", "masterauth", "repl-diskless-load", "replica-read-only", "databases", "save", "appendonly")
@@ -91,6 +93,9 @@ def check_target(target: Target, manifest: Manifest, force: bool) -> None:
         raise InvalidInput(doing, cause, "run the task on the host of Redis")
     if facts.mode == "cluster":
         raise InvalidInput(doing, "it is a node of a cluster, which cannot replicate from a server outside it")
+    if facts.role != "master" and facts.master.startswith(f"{LOOPBACK}:") and facts.link_status == "down":
+        cause = f"it follows {facts.master}, where nobody answers, as after a restore that was killed"
+        raise InvalidInput(doing, cause, "make it a master by REPLICAOF NO ONE, and set masterauth as it was")
     if facts.role != "master":
         next_step = f"restore into its master {facts.master}" + (", which Sentinel names" if target.watched else "")
         raise InvalidInput(doing, "it is a replica, whose data its master would replace again", next_step)
@@ -242,8 +247,7 @@ def _persist(server: Server, target: Target, timeout: float) -> None:
     if not has_aof and not target.settings.get("save"):
         return
     if not has_aof:
-        with contextlib.suppress(Refused):  # one is running already: then that one counts
-            server.command("BGSAVE", "SCHEDULE", doing="save the restored data")
+        _begin_save(server, deadline)
     waiting = ("aof_rewrite_in_progress", "aof_rewrite_scheduled") if has_aof else ("rdb_bgsave_in_progress",)
     status = "aof_last_bgrewrite_status" if has_aof else "rdb_last_bgsave_status"
     while True:
@@ -254,6 +258,22 @@ def _persist(server: Server, target: Target, timeout: float) -> None:
             return
         if time.monotonic() > deadline:
             raise MainstayError(f"save the restored data of Redis at {target.address}", f"it has not ended after {timeout:g} seconds")
+        time.sleep(POLL_SECONDS)
+
+
+def _begin_save(server: Server, deadline: float) -> None:
+    """Let the server save in the background; a child that feeds a replica or began before the restore is no such save, so its end is waited for.
+
+    Raises:
+        MainstayError: the server does not permit it, or the child does not end in time.
+    """
+    while True:
+        try:
+            server.command("BGSAVE", doing="save the restored data")
+            return
+        except Refused as error:
+            if not any(words in error.cause for words in CHILD_AT_WORK) or time.monotonic() > deadline:
+                raise
         time.sleep(POLL_SECONDS)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -29,7 +31,9 @@ SOCKET_PATH_LIMIT = 107
 DEAD_PORT = 1
 """Nobody listens there (tcpmux); a replica of it keeps keys whose time to live is over, so that every key can be counted."""
 POLL_SECONDS = 0.05
-LOG_LINES = 5
+FOLDER_PREFIX = "mainstay-redis-"
+KILLS = (signal.SIGKILL, signal.SIGTERM)
+"""Signals that come from outside, such as from a kernel that lacks memory; by any other one a program ends itself."""
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -77,13 +81,14 @@ def program_version(program: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def private_folder(work_dir: str) -> t.Iterator[str]:
-    """Make a folder that only this user can enter, and remove it with everything in it at the end.
+    """Make a folder that only this user can enter, and remove it with everything in it at the end; what runs that were killed have left goes before.
 
     Raises:
         InvalidInput: ``work_dir`` cannot be used, or is too long for a Unix socket below it.
     """
     try:
-        folder = tempfile.mkdtemp(prefix="mainstay-redis-", dir=work_dir)
+        _remove_left(work_dir)
+        folder, lock = _locked_folder(work_dir)
     except OSError as error:
         raise InvalidInput(f"use work_dir {work_dir}", error.strerror or error) from error
     try:
@@ -92,6 +97,31 @@ def private_folder(work_dir: str) -> t.Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(work_dir: str) -> tuple[str, int]:
+    """Make a folder and lock it for as long as this process lives; return its path and the lock."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=work_dir)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return folder, lock
+        os.close(lock)  # another run took it for one that was left, before it was locked
+
+
+def _remove_left(work_dir: str) -> None:
+    """Remove the folders of runs that were killed: those of this user that nobody holds a lock on."""
+    for entry in os.scandir(work_dir):
+        if entry.name.startswith(FOLDER_PREFIX) and entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+            with contextlib.suppress(OSError):
+                lock = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                finally:
+                    os.close(lock)
 
 
 def free_port() -> int:
@@ -142,6 +172,12 @@ def quoted(text: str) -> str:
     return '"' + "".join(_ESCAPES.get(character, character) for character in text) + '"'
 
 
+def _bound_to_us() -> tuple[str, ...]:
+    """Return the words before a command that let the kernel end it with this process, however that ends; none where the host lacks ``setpriv``."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL") if setpriv else ()
+
+
 class Throwaway:
     """The running server. Made by :func:`throwaway`."""
 
@@ -153,7 +189,7 @@ class Throwaway:
         self._folder = folder
         read_fd, write_fd = os.pipe()
         try:
-            self._process = Process(Command((program, "-"), cwd=folder), stdin=read_fd)
+            self._process = Process(Command((*_bound_to_us(), program, "-"), cwd=folder), stdin=read_fd)
             os.write(write_fd, configuration(folder, self.password, listen, keep_expired, may_debug).encode())
         finally:
             os.close(read_fd)
@@ -171,11 +207,14 @@ class Throwaway:
 
         Raises:
             LoadFailed: it ended, and its log says why.
-            MainstayError: it has not loaded in time.
+            MainstayError: it has not loaded in time, or was killed.
         """
         deadline = time.monotonic() + timeout
         while True:
             if not self.running:
+                if (number := -self._process.join()) in KILLS:
+                    cause = f"it was killed by {signal.Signals(number).name}"
+                    raise MainstayError("load the snapshot into a throwaway server", cause, "see whether the host lacks memory")
                 raise LoadFailed("load the snapshot into a throwaway server", self.last_words())
             with contextlib.suppress(Unreachable):  # it does not listen yet
                 facts = read_facts(self.server)
