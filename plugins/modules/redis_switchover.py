@@ -17,7 +17,8 @@ description:
 options:
   target:
     description:
-      - The replica that is to be the master, as C(host) or C(host:port), by the name that the Sentinels have for it. If it is the master already, nothing is done.
+      - The replica that is to be the master, as C(host) or C(host:port), by the name that the Sentinels have for it.
+        If it is the master already, nothing is done.
       - Empty takes the replica with the best C(replica-priority), and among those the one that is furthest ahead. A priority of 0 is never taken.
     type: str
     default: ""
@@ -46,10 +47,10 @@ notes:
   - Clients must look for the master through Sentinel. Those that are connected to the old master are dropped when the new one takes writes.
     Writes that had come in before the old master became a replica wait until then; later ones are refused with C(READONLY), to be tried again.
   - A Sentinel names the new master to clients a second or so after it was told, which is most of the time without writes.
-  - A run that is killed leaves a pause that ends by itself, and a C(replica-priority) that has to be put back, which the role M(mainstay.ops.redis_sentinel#role) does.
+  - A run that is killed leaves a pause that ends by itself, and a C(replica-priority) that has to be put back, which the role C(redis_sentinel) does.
     If it is killed in the moment between the old master's becoming a replica and the message to the Sentinels, no server takes writes until
     these promote a replica by themselves. That takes C(down-after-milliseconds) and up to 20 seconds, or twice C(failover-timeout) after the failover
-    before it; no acknowledged write is lost.
+    before it. No acknowledged write is lost.
 seealso:
   - module: mainstay.ops.redis_sentinel_info
 extends_documentation_fragment:

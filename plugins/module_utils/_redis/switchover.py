@@ -49,8 +49,10 @@ ABORT_SECONDS = 10.0
 PREFERRED, NOT_PREFERRED = 1, 2
 """The priority of the target, and that of a server which has the target's, for the time of the switchover. Sentinel takes the lowest; 0 is never."""
 PAUSE_SHARE = 0.5
-"""The part of ``down-after-milliseconds`` that writes may be held before the Sentinels are told. They publish to the server, which is held like a write: the answers
-to their PINGs wait behind it, and a pause as long as ``down-after-milliseconds`` makes them fail over by themselves."""
+"""The part of ``down-after-milliseconds`` that writes may be held before the Sentinels are told.
+
+They publish to the server, which is held like a write. The answers to their PINGs wait behind it, so a pause as long as ``down-after-milliseconds`` makes them
+fail over by themselves."""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _OLDEST = (6, 2)
@@ -123,7 +125,8 @@ def plan_switchover(topology: Topology, name: str, wanted: str, max_lag_bytes: i
     if reason := replica_problem(topology, target):
         raise InvalidInput(doing, reason, f"see to it, or choose another target; {unchanged}")
     if (lag := topology.lag_bytes(target)) > max_lag_bytes:
-        raise InvalidInput(doing, f"{target.address} lacks {lag} bytes of {master.address}, {max_lag_bytes} are allowed", f"wait, or raise max_lag_bytes; {unchanged}")
+        cause = f"{target.address} lacks {lag} bytes of {master.address}, {max_lag_bytes} are allowed"
+        raise InvalidInput(doing, cause, f"wait, or raise max_lag_bytes; {unchanged}")
     answering, priorities = topology.answering, priorities_for(target, topology, doing, unchanged)
     asked = {replica.address: replica.priority for replica in topology.replicas if replica.facts is not None}
     return Plan(
@@ -429,7 +432,8 @@ class _Move:
         try:
             old.command("REPLICAOF", "NO", "ONE", doing="make it a master again")
         except MainstayError as second:
-            next_step = f"{self._plan.old} could not be made a master again ({second.cause}): see redis_sentinel_info; the Sentinels promote a replica by themselves"
+            state = f"{self._plan.old} could not be made a master again ({second.cause})"
+            next_step = f"{state}: see redis_sentinel_info; the Sentinels promote a replica by themselves"
             return MainstayError(error.doing, error.cause, next_step, changed=True)
         return self._still_old(error)
 
