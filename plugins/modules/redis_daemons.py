@@ -98,7 +98,8 @@ options:
     type: int
     default: 60
 notes:
-  - Sentinel has no C(CONFIG). A change of its plain settings or certificates is always one for its next start.
+  - A Sentinel is told at run time what it also tells of its master, such as C(down-after-milliseconds). Any other change of its files is one for its next
+    start, passwords above all, since all servers and Sentinels must know a new password before one of them uses it.
   - A file counts as read if it is older than the process, or if this module had the process read it.
   - Redis 7.0 drops the connections of all users but C(default) when it reads its users again; later versions those whose users changed. Clients connect again.
 seealso:

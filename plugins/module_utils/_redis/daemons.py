@@ -377,48 +377,27 @@ def _settle_sentinel(
 ) -> dict[str, str]:
     """Apply the settings of a Sentinel; return the digests of what it has read.
 
-    It has no ``CONFIG``, and does not tell passwords. So certificates and plain settings count from its next start on, and passwords are set once
-    more when the file has changed.
+    It has no ``CONFIG``, and is told at run time only what it also tells of the master that it watches. A password is never among that: a Sentinel that
+    logs in with a new one before another daemon knows it keeps that connection, is answered NOAUTH for ever, and takes the other for down.
     """
-    config, plain = outcome.daemon.config, f"{outcome.daemon.unit} settings"
+    config, rest = outcome.daemon.config, f"{outcome.daemon.unit} at its start"
+    told = live.monitored(monitor.name) if monitor is not None else {}
+    fields = {**wanted.master, "quorum": str(monitor.quorum)} if monitor is not None else {}
+    at_start = [wanted.settings, wanted.sentinel, {name: value for name, value in fields.items() if name not in told}]
     digests = {path: digest(path) for path in _tls_files(wanted).values()}
-    digests[plain] = hashlib.sha256(json.dumps(wanted.settings, sort_keys=True).encode()).hexdigest()
+    digests[rest] = hashlib.sha256(json.dumps(at_start, sort_keys=True).encode()).hexdigest()
     stale = unread(_tls_files(wanted).values(), live.process, loaded)
     changed = unread(config, live.process, loaded)
-    if changed and loaded.files.get(plain) != digests[plain]:
+    if changed and loaded.files.get(rest) != digests[rest]:
         stale = (*stale, *changed)
     outcome.restart += [f"{path} has changed" for path in stale]
-    if monitor is not None:
-        _settle_master(outcome, live, {**wanted.master, "quorum": str(monitor.quorum)}, monitor, bool(changed), check_mode)
-    if changed:
-        _note(outcome, f"set what {' and '.join(changed)} says", "settings as before", f"settings as in {' and '.join(changed)}")
-        if not check_mode:
-            _set_globals(live, wanted.sentinel)
-    # What was not read stays unread until the restart.
-    return {**loaded.files, **{path: "unread" for path in stale}} if stale else {**digests, **{path: digest(path) for path in config}}
-
-
-def _settle_master(outcome: Outcome, live: Live, fields: t.Mapping[str, str], monitor: Monitor, changed: bool, check_mode: bool) -> None:
-    """Give a Sentinel the settings of the master that it watches."""
-    told = live.monitored(monitor.name)
     for name, value in fields.items():
         if name in told and told[name] != value:
-            _note(outcome, f"set {name} of {monitor.name}", f"{name} {told[name]}", f"{name} {value}")
-        elif name in told or not changed:
-            continue
-        if not check_mode:
-            live.server.command("SENTINEL", "SET", monitor.name, name, value, doing=f"set {name} of {monitor.name}")
-
-
-_AT_RUN_TIME = ("announce-ip", "announce-port", "resolve-hostnames", "announce-hostnames", "sentinel-user", "sentinel-pass")
-"""What ``SENTINEL CONFIG SET`` takes (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/)."""
-
-
-def _set_globals(live: Live, wanted: t.Mapping[str, str]) -> None:
-    """Give a Sentinel the settings of its own that it takes at run time, so that it works with the others until it is restarted."""
-    for name in _AT_RUN_TIME:
-        if name in wanted:
-            live.server.command("SENTINEL", "CONFIG", "SET", name, wanted[name], doing=f"set {name}")
+            _note(outcome, f"set {name} of the master {monitor.name}", f"{name} {told[name]}", f"{name} {value}")
+            if not check_mode:
+                live.server.command("SENTINEL", "SET", monitor.name, name, value, doing=f"set {name} of the master {monitor.name}")
+    # What was not read stays unread until the restart.
+    return {**loaded.files, **{path: "unread" for path in stale}} if stale else {**digests, **{path: digest(path) for path in config}}
 
 
 def diff(plan: Plan, outcomes: t.Sequence[Outcome]) -> list[dict[str, str]]:
