@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-pytest.register_assert_rewrite("servers", "drill")
+pytest.register_assert_rewrite("servers", "drill", "redis_drill")
 
 from servers import (
     SENTINEL,

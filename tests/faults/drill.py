@@ -95,17 +95,28 @@ def name_of(pid: int) -> str:
     return "?"
 
 
-def kill_once(subject: Subject, moment: float, choose: random.Random) -> tuple[str, Result | None]:
-    """Start a backup and SIGKILL the module, or any process below it, some seconds later; return who was hit, and the result if there is one."""
-    process = subject.run.start(subject.module, {**subject.options, "max_age": "0"})
+def kill_once(
+    subject: Subject, moment: float, choose: random.Random, number: int = signal.SIGKILL, share: float = 0.4, **given: t.Any
+) -> tuple[str, Result | None]:
+    """Start a backup and end the module, or any process below it, some seconds later; return who was hit, and the result if there is one.
+
+    Args:
+        subject: what is backed up.
+        moment: seconds after the start.
+        choose: chooses the victim.
+        number: the signal that the module gets; a process below it always gets SIGKILL.
+        share: how often the module is the victim although there are processes below it.
+        given: options for something else than a backup.
+    """
+    process = subject.run.start(subject.module, {**subject.options, "max_age": "0", **given})
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(moment)
     below = descendants(process.pid)
-    victim = process.pid if choose.random() < 0.4 or not below else choose.choice(below)
+    victim = process.pid if choose.random() < share or not below else choose.choice(below)
     who = "module" if victim == process.pid else name_of(victim)
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
+            os.kill(victim, number if victim == process.pid else signal.SIGKILL)
     else:
         who = "nobody"
     output, errors = process.communicate(timeout=180)
@@ -113,7 +124,7 @@ def kill_once(subject: Subject, moment: float, choose: random.Random) -> tuple[s
     while any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in below):
         assert time.monotonic() < deadline, f"{[name_of(pid) for pid in below]} outlive the module (seed {SEED})"
         time.sleep(0.05)
-    if process.returncode == -signal.SIGKILL:
+    if process.returncode in (-signal.SIGKILL, -number):
         return who, None
     result = {"failed": False, "changed": False, **json.loads(output)} if output.strip().startswith("{") else None
     assert result is not None, output + errors
@@ -236,3 +247,36 @@ def take_under(subject: Subject, hostile: HostileS3, case: Case) -> None:
         assert not result["failed"] and good == [result["backup"]["id"]], result
     if "gone" not in case.name:
         assert hostile.uploads == {}, "parts are left"
+
+
+def both(subject: Subject) -> list[Result]:
+    """Take two backups at once."""
+    running = [subject.run.start(subject.module, {**subject.options, "max_age": "0"}) for _unused in range(2)]
+    return [subject.run.finish(process) for process in running]
+
+
+def damage_manifest(subject: Subject, hostile: HostileS3) -> None:
+    """Give a backup a manifest of another version, or a damaged one.
+
+    It is never good, never removed, and in the way of nothing; a flipped bit anywhere in a manifest never ends in a traceback.
+    """
+    first = subject.take()["backup"]["id"]
+    (key,) = (key for key in hostile.keys("backups") if key.endswith("manifest.json"))
+    text = hostile.content("backups", key)
+    stored = hostile.buckets["backups"][key]
+    choose = random.Random(SEED)  # noqa: S311
+    for data in (text.replace(b'"format": 1', b'"format": 2'), b"", text[: len(text) // 2], b"\0" * len(text)):
+        hostile.buckets["backups"][key] = type(stored)((hostile.blob(data),), stored.etag, stored.modified)
+        info = subject.info()
+        assert [backup["good"] for backup in info["backups"]] == [False] and info["backups"][0]["problem"] and info["latest"] is None, data[:40]
+        result = subject.verify(first, "checksum")
+        assert result["failed"] and result["msg"].startswith("could not "), result
+        pruned = subject.run(subject.module, {**subject.options, "state": "pruned", "retention": {"keep_last": 1, "min_good": 1, "grace": "0"}})
+        assert key in hostile.keys("backups"), pruned
+    for _unused in range(12):
+        hostile.buckets["backups"][key] = stored
+        hostile.flip("backups", key, choose.randrange(len(text)))
+        info = subject.info()
+        assert not info["failed"] and len(info["backups"]) == 1, info
+        assert "Traceback" not in json.dumps(subject.verify(first, "content")), SEED
+    hostile.buckets["backups"][key] = stored

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is backed up in the fault tests: small databases that do not compress, on servers that can be broken."""
+"""What is backed up in the fault tests: small databases and caches that do not compress, on servers that can be broken."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from servers import SENTINEL, PostgresServer, as_server_user, free_port
 
 MEGABYTES = 20
 ROWS = MEGABYTES * 1000
+MARKS = 100
+"""Keys of a Redis server that say which generation its data is of."""
 
 
 def fill(server: PostgresServer, name: str = "books") -> None:
@@ -30,10 +32,17 @@ def fill(server: PostgresServer, name: str = "books") -> None:
 
 @dataclasses.dataclass
 class Redis:
-    """A Redis server on loopback."""
+    """A Redis server on loopback, with its files in a folder of its own.
 
-    port: int
-    process: subprocess.Popen[bytes]
+    Args:
+        folder: a folder for its files.
+        settings: further settings.
+    """
+
+    folder: pathlib.Path
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
+    port: int = dataclasses.field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def client(self) -> t.Any:
@@ -45,34 +54,98 @@ class Redis:
         """The module's connection options."""
         return {"login_host": "127.0.0.1", "login_port": self.port, "login_password": SENTINEL, "tls": False}
 
+    @property
+    def digest(self) -> bytes:
+        """The digest of all data."""
+        return self.client.execute_command("DEBUG", "DIGEST")
+
+    @property
+    def child(self) -> int:
+        """The process that writes a snapshot; 0 if there is none."""
+        assert self.process is not None
+        for path in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            for word in path.read_text().split():
+                return int(word)
+        return 0
+
+    def setting(self, name: str) -> str:
+        """A setting of the running server."""
+        return self.client.config_get(name)[name]
+
+    def start(self) -> None:
+        """Start it, and wait until it has loaded."""
+        self.folder.mkdir(exist_ok=True)
+        config = self.folder / "redis.conf"
+        config.touch(0o600)
+        given = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "logfile": str(self.folder / "log"),
+            "requirepass": SENTINEL,
+            "masterauth": SENTINEL,
+            "save": '""',
+            "repl-diskless-sync-delay": "0",
+            "enable-debug-command": "yes",
+            **self.settings,
+        }
+        config.write_text("".join(f"{name} {value}\n" for name, value in given.items()))
+        program = shutil.which("redis-server")
+        assert program, "redis-server is missing"
+        self.process = subprocess.Popen([program, str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        until(lambda: self.client.ping() and not self.client.info()["loading"], f"the start of Redis on port {self.port}")
+
+    def kill(self) -> None:
+        """SIGKILL it, if it runs."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def fill(self, word: str, count: int = 1500) -> bytes:
+        """Replace its data by keys that do not compress and whose generation is a word; return the digest."""
+        self.client.flushall()
+        pipe = self.client.pipeline(transaction=False)
+        pipe.mset({f"mark:{number}": word for number in range(MARKS)})
+        for number in range(count):
+            pipe.set(f"key:{word}:{number}", secrets.token_bytes(10_000))
+        pipe.execute()
+        return self.digest
+
+
+def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 30) -> t.Any:
+    """Wait until something is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.exceptions.RedisError):
+            if found := condition():
+                return found
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
+        time.sleep(0.005)
+
 
 @contextlib.contextmanager
-def redis_server(folder: pathlib.Path) -> t.Iterator[Redis]:
-    """Yield a Redis server with keys that do not compress, whose snapshots take about half a second."""
-    folder.mkdir()
-    config = folder / "redis.conf"
-    config.touch(0o600)
-    port = free_port()
-    config.write_text(f'port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass {SENTINEL}\nsave ""\nrepl-diskless-sync-delay 0\nrdb-key-save-delay 300\n')
-    program = shutil.which("redis-server")
-    assert program, "redis-server is missing"
-    server = Redis(port, subprocess.Popen([program, str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+def redis_server(folder: pathlib.Path, **settings: str) -> t.Iterator[Redis]:
+    """Yield a Redis server with the generation ``new``, whose snapshots take about half a second."""
+    server = Redis(folder, {"rdb-key-save-delay": "300", **{name.replace("_", "-"): value for name, value in settings.items()}})
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(redis.exceptions.RedisError):
-                server.client.ping()
-                break
-            assert time.monotonic() < deadline, "Redis does not start"
-            time.sleep(0.05)
-        pipe = server.client.pipeline()
-        for number in range(1500):
-            pipe.set(f"key:{number}", secrets.token_bytes(10_000))
-        pipe.execute()
+        server.start()
+        server.fill("new")
         yield server
     finally:
-        server.process.kill()
-        server.process.wait(10)
+        server.kill()
+
+
+@contextlib.contextmanager
+def following(folder: pathlib.Path, master: Redis) -> t.Iterator[Redis]:
+    """Yield a replica that has synchronised."""
+    server = Redis(folder, {"replicaof": f"127.0.0.1 {master.port}"})
+    try:
+        server.start()
+        until(lambda: server.client.info()["master_link_status"] == "up", "the replica's first synchronisation")
+        yield server
+    finally:
+        server.kill()
 
 
 def archive_with_pgbackrest(server: PostgresServer, folder: pathlib.Path, text: str, stanza: str) -> None:

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
 import random
 import re
 import typing as t
 
 import pytest
-from drill import SEED, Options, Subject, s3_store
+from drill import SEED, Options, Subject, both, damage_manifest, s3_store
 from servers import AgeKeys, HostileS3, PostgresServer, Runner
-from subjects import fill, redis_server
+from subjects import fill
 
 
 @pytest.fixture(scope="module")
@@ -74,27 +72,7 @@ def test_a_store_that_rots(logical: Subject, hostile: HostileS3) -> None:
 
 
 def test_manifests_of_another_version_or_damaged(logical: Subject, hostile: HostileS3) -> None:
-    """Never good, never removed, and in the way of nothing; a flipped bit anywhere in a manifest never ends in a traceback."""
-    first = logical.take()["backup"]["id"]
-    (key,) = (key for key in hostile.keys("backups") if key.endswith("manifest.json"))
-    text = hostile.content("backups", key)
-    stored = hostile.buckets["backups"][key]
-    choose = random.Random(SEED)  # noqa: S311
-    for data in (text.replace(b'"format": 1', b'"format": 2'), b"", text[: len(text) // 2], b"\0" * len(text)):
-        hostile.buckets["backups"][key] = type(stored)((hostile.blob(data),), stored.etag, stored.modified)
-        info = logical.info()
-        assert [backup["good"] for backup in info["backups"]] == [False] and info["backups"][0]["problem"] and info["latest"] is None, data[:40]
-        result = logical.verify(first, "checksum")
-        assert result["failed"] and result["msg"].startswith("could not "), result
-        pruned = logical.run(logical.module, {**logical.options, "state": "pruned", "retention": {"keep_last": 1, "min_good": 1, "grace": "0"}})
-        assert key in hostile.keys("backups"), pruned
-    for _unused in range(12):
-        hostile.buckets["backups"][key] = stored
-        hostile.flip("backups", key, choose.randrange(len(text)))
-        info = logical.info()
-        assert not info["failed"] and len(info["backups"]) == 1, info
-        assert "Traceback" not in json.dumps(logical.verify(first, "content")), SEED
-    hostile.buckets["backups"][key] = stored
+    damage_manifest(logical, hostile)
 
 
 def test_a_wrong_key_says_nothing_about_the_backup(logical: Subject, age_keys: AgeKeys) -> None:
@@ -105,12 +83,6 @@ def test_a_wrong_key_says_nothing_about_the_backup(logical: Subject, age_keys: A
     assert logical.good() == [backup_id] and logical.info()["backups"][0]["verifications"][0]["level"] == "content"
 
 
-def both(subject: Subject) -> list[dict[str, t.Any]]:
-    """Take two backups at once."""
-    running = [subject.run.start(subject.module, {**subject.options, "max_age": "0"}) for _unused in range(2)]
-    return [subject.run.finish(process) for process in running]
-
-
 def test_two_at_once(logical: Subject, hostile: HostileS3) -> None:
     """pg_backup: one of them says that the other is at work, or comes after it."""
     hostile.fault("slow", operation="UploadPart", count=None, amount=8 << 20)
@@ -118,13 +90,3 @@ def test_two_at_once(logical: Subject, hostile: HostileS3) -> None:
     good = [result["backup"]["id"] for result in results if not result["failed"]]
     assert good and all("another run holds its lock" in result["msg"] for result in results if result["failed"]), results
     assert sorted(logical.good()) == sorted(good) and hostile.uploads == {}
-
-
-def test_two_snapshots_at_once(run_module: Runner, opening: Options, hostile: HostileS3, server_root: pathlib.Path) -> None:
-    """redis_snapshot: each is whole, or says what keeps it."""
-    with redis_server(server_root / "redis-two") as server:
-        subject = Subject(run_module, "redis_snapshot", {**server.login, **opening, "name": "cache", "store": s3_store(hostile)})
-        results = both(subject)
-        good = [result["backup"]["id"] for result in results if not result["failed"]]
-        assert good and all(result["msg"].startswith("could not ") for result in results if result["failed"]), results
-        assert sorted(subject.good()) == sorted(good)

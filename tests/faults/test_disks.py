@@ -16,9 +16,10 @@ import typing as t
 
 import psycopg2
 import pytest
-from drill import Options, Subject
-from servers import AgeKeys, PostgresServer, Runner, postgresql
-from subjects import ROWS, fill, redis_server
+from drill import Options, Subject, s3_store
+from redis_drill import nothing_left, refill, restoring
+from servers import AgeKeys, HostileS3, PostgresServer, Runner, postgresql
+from subjects import ROWS, Redis, fill, redis_server, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -109,14 +110,83 @@ def test_temporary(logical: Subject, books: PostgresServer, disk: pathlib.Path, 
     assert logical.good() == [taken]
 
 
-def test_temporary_of_redis(run_module: Runner, opening: Options, disk: pathlib.Path, server_root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def source(server_root: pathlib.Path) -> t.Iterator[Redis]:
+    """The Redis server that is backed up."""
     with redis_server(server_root / "redis-disk") as server:
-        options = {**server.login, **opening, "name": "cache", "store": {"type": "local", "path": str(tmp_path / "store")}}
-        subject = Subject(run_module, "redis_snapshot", options)
-        taken = subject.take()["backup"]["id"]
-        result = subject.verify(taken, "restore", work_dir=str(disk))
-        assert result["failed"] and "bytes are free" in result["msg"], result
-        assert list(disk.iterdir()) == [] and subject.good() == [taken]
+        yield server
+
+
+@pytest.fixture
+def snapshot(run_module: Runner, source: Redis, opening: Options, tmp_path: pathlib.Path) -> Subject:
+    """redis_snapshot into a folder with room."""
+    return Subject(run_module, "redis_snapshot", {**source.login, **opening, "name": "cache", "store": {"type": "local", "path": str(tmp_path / "store")}})
+
+
+def test_store_of_redis(snapshot: Subject, disk: pathlib.Path) -> None:
+    """It says so, leaves nothing, and the next run after there is room succeeds; a second one for which there is none leaves the first as it is."""
+    snapshot.options["store"] = {"type": "local", "path": str(disk / "store")}
+    result = snapshot.take()
+    assert result["failed"] and "No space left on device" in result["msg"] and "bytes are free" in result["msg"], result
+    assert [path for path in disk.rglob("*") if path.is_file()] == [] and snapshot.good() == []
+    subprocess.run(["mount", "-o", "remount,size=24m", str(disk)], check=True)
+    first = snapshot.take()["backup"]["id"]
+    assert snapshot.take()["failed"] and snapshot.good() == [first]
+
+
+@pytest.mark.parametrize("state", ["verified", "restored"])
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_temporary_of_redis(snapshot: Subject, hostile: HostileS3, disk: pathlib.Path, server_root: pathlib.Path, state: str, when: str) -> None:
+    """Under the throwaway server: no fault of the backup, no harm to the target, and nothing left."""
+    snapshot.options["store"] = s3_store(hostile)
+    taken = snapshot.take()["backup"]["id"]
+    hostile.fault("slow", operation="GetObject", count=None, amount=16 << 20)
+    if when == "amid":
+        subprocess.run(["mount", "-o", "remount,size=128m", str(disk)], check=True)
+    with redis_server(server_root / f"redis-{state}-{when}") as target:
+        old = target.fill("old", 100)
+        given = {**restoring(snapshot, target, taken, disk), "state": state, "verify_level": "restore", "max_age": "0"}
+        process = snapshot.run.start(snapshot.module, {**snapshot.options, **given})
+        if when == "amid":
+            until(lambda: process.poll() is not None or any(path.is_file() and path.stat().st_size for path in disk.rglob("*")), "the first byte")
+            fill_up(disk)
+        result = snapshot.run.finish(process)
+        (disk / ".ballast").unlink(missing_ok=True)
+        assert result["failed"] and re.search("o space left|are free", result["msg"]), result
+        assert target.digest == old and target.client.info()["role"] == "master"
+    nothing_left(disk)
+    assert snapshot.info()["backups"][0]["good"] is True, "a full disk is no fault of the backup"
+    assert snapshot.good() == [taken]
+
+
+@pytest.mark.parametrize("kind", ["aof", "rdb"])
+def test_files_of_a_redis_that_is_restored(snapshot: Subject, source: Redis, disk: pathlib.Path, server_root: pathlib.Path, kind: str) -> None:
+    """A restore that fills the disk of its target says that the data is not saved; after a crash the target has its old data, and the next restore succeeds."""
+    taken, work_dir = snapshot.take()["backup"]["id"], server_root / f"work-{kind}"
+    work_dir.mkdir()
+    settings = {"appendonly": "yes"} if kind == "aof" else {"save": "3600 1000000"}
+    subprocess.run(["mount", "-o", "remount,size=24m", str(disk)], check=True)
+    with redis_server(disk / "redis", rdb_key_save_delay="0", **settings) as target:
+        old = refill(target)
+        until(lambda: not target.child, "the end of what the server writes")
+        if kind == "aof":
+            target.client.bgrewriteaof()
+            until(lambda: not target.client.info()["aof_rewrite_in_progress"] and not target.client.info()["aof_rewrite_scheduled"], "a small AOF")
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        given = {**snapshot.options, **restoring(snapshot, target, taken, work_dir), "wait_timeout": 20}
+        result = snapshot.run(snapshot.module, given)
+        assert result["failed"] and "save the restored data" in result["msg"], result
+        assert target.client.info()["role"] == "master" and target.digest == source.digest
+        nothing_left(work_dir)
+        target.kill()
+        grow(disk)
+        target.start()
+        assert target.digest == old
+        result = snapshot.run(snapshot.module, given)
+        assert not result["failed"], result
+        target.kill()
+        target.start()
+        assert target.digest == source.digest, "what was acknowledged"
 
 
 def test_write_ahead_log(logical: Subject, disk: pathlib.Path, server_root: pathlib.Path) -> None:

@@ -12,8 +12,9 @@ import typing as t
 
 import pytest
 from drill import TAKING, Case, Options, Subject, s3_store, take_under
+from redis_drill import nothing_left, restoring
 from servers import AgeKeys, HostileS3, PostgresServer, Runner
-from subjects import ROWS, fill, redis_server
+from subjects import ROWS, Redis, fill, redis_server
 
 LEVELS = ("list", "checksum", "content", "restore")
 
@@ -44,15 +45,25 @@ def test_taking_with_pg_backup(logical: Subject, hostile: HostileS3, case: Case)
     take_under(logical, hostile, case)
 
 
-@pytest.mark.parametrize("case", [case for case in TAKING if case.short or "down for" in case.name], ids=lambda case: case.name)
-def test_taking_with_redis_snapshot(
-    run_module: Runner, opening: Options, hostile: HostileS3, server_root: pathlib.Path, tmp_path: pathlib.Path, case: Case
-) -> None:
-    with redis_server(server_root / f"redis-{tmp_path.name}") as server:
-        take_under(Subject(run_module, "redis_snapshot", {**server.login, **opening, "name": "cache", "store": s3_store(hostile)}), hostile, case)
+@pytest.fixture(scope="module")
+def source(server_root: pathlib.Path) -> t.Iterator[Redis]:
+    """The Redis server that is backed up."""
+    with redis_server(server_root / "redis-s3") as server:
+        yield server
 
 
-GET, DUMP = {"operation": "GetObject"}, {"operation": "GetObject", "key": "books.dump"}
+@pytest.fixture
+def snapshot(run_module: Runner, source: Redis, opening: Options, hostile: HostileS3) -> Subject:
+    """redis_snapshot into the S3 that misbehaves."""
+    return Subject(run_module, "redis_snapshot", {**source.login, **opening, "name": "cache", "store": s3_store(hostile)})
+
+
+@pytest.mark.parametrize("case", [case for case in TAKING if "globals" not in case.name], ids=lambda case: case.name)
+def test_taking_with_redis_snapshot(snapshot: Subject, hostile: HostileS3, case: Case) -> None:
+    take_under(snapshot, hostile, case)
+
+
+GET, DUMP = {"operation": "GetObject"}, {"operation": "GetObject", "key": r"(books\.dump|dump\.rdb)"}
 READING: list[tuple[str, str, Options, str, bool]] = [
     ("cut before", "reset_before", {**GET, "count": 2}, "", False),
     ("cut within", "reset_during", {**GET, "count": 3}, "", False),
@@ -91,6 +102,32 @@ def test_reading(logical: Subject, hostile: HostileS3, books: PostgresServer, ki
     rows = books.query("SELECT count(*), count(*) FILTER (WHERE body = '') FROM pages", "books")
     assert rows == [(ROWS, 1 if cause else 0)]
     books.query("UPDATE pages SET body = gen_random_bytes(1000) WHERE body = ''", "books")
+
+
+@pytest.mark.parametrize(("kind", "given", "cause", "blamed"), [case[1:] for case in READING], ids=[case[0] for case in READING])
+def test_reading_with_redis_snapshot(
+    snapshot: Subject, source: Redis, hostile: HostileS3, server_root: pathlib.Path, tmp_path: pathlib.Path, kind: str, given: Options, cause: str, blamed: bool
+) -> None:
+    """The same for a snapshot of Redis; a restore that is refused leaves its target as it is."""
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    backup_id = snapshot.take()["backup"]["id"]
+    for level in LEVELS:
+        hostile.fault(kind, **given)
+        result = snapshot.verify(backup_id, level, work_dir=str(work_dir))
+        hostile.behave()
+        expected = cause if level != "list" else ""
+        assert result["failed"] is bool(expected) and re.search(expected, result.get("msg", "")), (level, result)
+        (backup,) = snapshot.info()["backups"]
+        assert backup["good"] is not (blamed and bool(expected)), (level, backup["verifications"])
+        assert not snapshot.verify(backup_id, "content")["failed"]
+    with redis_server(server_root / f"redis-{tmp_path.name}", rdb_key_save_delay="0") as target:
+        old = target.fill("old", 100)
+        hostile.fault(kind, **given)
+        result = snapshot.run(snapshot.module, {**snapshot.options, **restoring(snapshot, target, backup_id, work_dir)})
+        assert result["failed"] is bool(cause) and re.search(cause, result.get("msg", "")), result
+        assert target.digest == (old if cause else source.digest) and target.client.info()["role"] == "master"
+    nothing_left(work_dir)
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])

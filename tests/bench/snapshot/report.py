@@ -110,7 +110,7 @@ def page(found: SnapshotFindings) -> str:
 def _library_lines(found: SnapshotFindings) -> list[str]:
     """Say how much of the memory is there before anything is read."""
     return [
-        f"- {result.name}: {found.noop_memory[result.key] / MIB:.0f} MiB of its own are the interpreter and the libraries: a `present` with nothing to do has them."
+        f"- {result.name}: {found.noop_memory[result.key] / MIB:.0f} MiB of its own are the interpreter and the libraries, as in a task with nothing to do."
         for result in found.results
         if result.key in found.noop_memory and result.costs
     ]
