@@ -81,7 +81,7 @@ def test_snapshots_of_a_server_that_is_written_to(subject: Subject, source: Redi
         assert min(write_drill(subject, busy, empty, 5, work_dir)) > 2500, "the machine cannot write that fast"
 
 
-COUNTS = pytest.mark.xfail(strict=True, reason="a filter that is killed from outside, counts as damage, and the backup is bad from then on")
+COUNTS = pytest.mark.xfail(strict=True, reason="a filter that is killed from outside counts as damage, and the backup is bad from then on")
 
 
 @pytest.mark.parametrize(
