@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pathlib
@@ -15,7 +14,6 @@ import signal
 import subprocess
 import threading
 import time
-import typing as t
 
 import pytest
 import redis

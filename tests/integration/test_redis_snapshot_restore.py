@@ -10,7 +10,6 @@ import pathlib
 import secrets
 import socket
 import threading
-import time
 import typing as t
 
 import pytest

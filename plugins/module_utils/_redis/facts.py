@@ -9,6 +9,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Server
 
 _REPLICA = re.compile(r"slave\d+")
@@ -167,9 +168,16 @@ def key_bounds(before: ServerFacts, after: ServerFacts) -> KeyBounds:
     return KeyBounds({name: (low, high) for name, (low, high) in counts.items()}, quiet)
 
 
-def bounds_from(source: t.Mapping[str, t.Any]) -> KeyBounds:
-    """Read the bounds back from a manifest's source."""
-    return KeyBounds({name: (entry["min"], entry["max"]) for name, entry in source.get("keys", {}).items()}, bool(source.get("keys_exact")))
+def bounds_from(contents: t.Mapping[str, t.Any]) -> KeyBounds:
+    """Read the bounds back from a manifest's contents.
+
+    Raises:
+        MainstayError: they are none.
+    """
+    try:
+        return KeyBounds({name: (int(entry["min"]), int(entry["max"])) for name, entry in contents.get("keys", {}).items()}, bool(contents.get("keys_exact")))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MainstayError("read the contents that the manifest names", f"{type(error).__name__}: {error}", "use another backup") from error
 
 
 def compare_keys(bounds: KeyBounds, loaded: t.Mapping[str, int]) -> tuple[str, str]:

@@ -266,12 +266,14 @@ class ScanStream:
 
     def _large(self, key: bytes, pieces: t.Iterator[bytes]) -> t.Iterator[bytes]:
         """Turn the reply to ``DUMP`` for a large value into a record: its type, the key, the value; the footer is checked and left out."""
-        held = next(pieces)
-        yield held[:1] + text(key)
-        held = held[1:]
-        for piece in pieces:
-            yield held[:-FOOTER_BYTES]
-            held = held[-FOOTER_BYTES:] + piece
+        held = b""
+        for number, piece in enumerate(pieces):
+            if number:
+                yield held[:-FOOTER_BYTES]
+                held = held[-FOOTER_BYTES:] + piece
+            else:
+                yield piece[:1] + text(key)
+                held = piece[1:]
         yield held[:-FOOTER_BYTES]
         self._check_version(held[-FOOTER_BYTES:])
 

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, parse_info
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import (
     KeyBounds,
@@ -178,6 +178,12 @@ def test_bounds_of_the_keys(after: dict[str, t.Any], exact: bool, databases: dic
     bounds = key_bounds(MASTER, changed(MASTER, **after))
     assert bounds == KeyBounds(databases, exact)
     assert bounds_from(bounds.as_dict()) == bounds
+
+
+@pytest.mark.parametrize("contents", [None, "x", [], {"keys": 7}, {"keys": {"db0": None}}, {"keys": {"db0": {"min": 1}}}, {"keys": {"db0": {"min": "x", "max": 1}}}])
+def test_bounds_that_are_none(contents: t.Any) -> None:
+    with pytest.raises(MainstayError, match="could not read the contents"):
+        bounds_from(contents)
 
 
 def test_a_save_that_was_running_makes_bounds_inexact() -> None:
