@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -35,6 +36,7 @@ TEMPLATE = """
 Made by `make bench-probe` on {machine}:
 {count} HTTP endpoints, each a listener of its own on loopback, all in one process on the same machine.
 One attempt at each, of at most {timeout} seconds; {rounds} rounds of `health_probe`, medians (lowest to highest); one round of the loop.
+Load of the machine when it began: {load:.1f}; a busy machine makes all of them slower, and the loop most.
 
 {table}
 
@@ -136,6 +138,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loop", type=int, default=40, help="how many endpoints the loop of uri asks")
     arguments = parser.parse_args()
+    load = os.getloadavg()[0]
     count, hanging = arguments.endpoints, round(arguments.endpoints * HANGING_SHARE)
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as name:
         folder = pathlib.Path(name)
@@ -149,7 +152,7 @@ def main() -> None:
     samples = mixed.modules[-1].result["samples"]
     head = ["endpoints", "as a task, s", "the module, s", "memory MiB", "the loop, s", "times faster"]
     section = TEMPLATE.format(
-        machine=machine(), count=count, timeout=TIMEOUT, rounds=arguments.rounds, sample=arguments.loop, empty=empty, deadline=DEADLINE,
+        machine=machine(), load=load, count=count, timeout=TIMEOUT, rounds=arguments.rounds, sample=arguments.loop, empty=empty, deadline=DEADLINE,
         table=table(head, [row("all answer", quick), row(f"{HANGING_SHARE:.0%} hang", mixed)]), per_answer=quick.loop / count,
         p50=samples["p50"] * 1000, p99=samples["p99"] * 1000, held=held.result["seconds"], held_process=held.seconds, targets=targets(mixed, held),
     )
