@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -49,7 +50,13 @@ def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 30) -> t
             if found := condition():
                 return found
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
-        time.sleep(0.1)
+        time.sleep(0.2)
+
+
+@functools.lru_cache
+def trust(ca_cert: str) -> ssl.SSLContext:
+    """Return what checks certificates against one file; it takes long to make."""
+    return ssl.create_default_context(cafile=ca_cert)
 
 
 def server_port() -> int:
@@ -133,12 +140,16 @@ class Member:
 
     def kill(self) -> None:
         """End Patroni and PostgreSQL at once, as if the host had lost its power."""
+        self.stop()
+        with contextlib.suppress(AssertionError):
+            until(lambda: not runs(self.postmaster()), "the end of PostgreSQL", 10)
+
+    def stop(self) -> None:
+        """The same, without waiting for PostgreSQL's end."""
         self.server.kill()
         if number := self.postmaster():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGQUIT)
-            with contextlib.suppress(AssertionError):
-                until(lambda: not runs(number), "the end of PostgreSQL", 10)
 
 
 @dataclasses.dataclass
@@ -171,7 +182,7 @@ class PatroniCluster:
         request = urllib.request.Request(member.url + path, data, method=method)
         request.add_header("Authorization", "Basic " + base64.b64encode(f"admin:{API_PASSWORD}".encode()).decode())
         try:
-            with urllib.request.urlopen(request, timeout=60, context=ssl.create_default_context(cafile=self.ca_cert)) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=trust(self.ca_cert)) as answer:
                 status, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode()
@@ -452,6 +463,8 @@ def patroni_cluster(folder: pathlib.Path, voters: int = 1, **settings: t.Any) ->
         cluster.settle()
         yield cluster
     finally:
+        for member in members:
+            member.stop()
         for member in members:
             member.kill()
         for etcd in etcds:

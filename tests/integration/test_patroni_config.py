@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""patroni_config against a real cluster in synchronous mode: what is set, who is restarted in which order, what is refused, and that no secret shows."""
+"""patroni_config against a real cluster: what is set, who is restarted in which order, what is refused, and that no secret shows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Result = dict[str, t.Any]
 
 @pytest.fixture(scope="module")
 def cluster(server_root: pathlib.Path) -> t.Iterator[PatroniCluster]:
-    """A cluster of three members in synchronous mode."""
-    with patroni_cluster(server_root / "patroni-config", synchronous_mode=True) as running:
+    """A cluster of three members."""
+    with patroni_cluster(server_root / "patroni-config") as running:
         yield running
 
 
@@ -107,6 +107,7 @@ def test_what_cannot_be_right_is_refused(cluster: PatroniCluster, ask: t.Callabl
 
 
 def test_rolling_restart_by_switchover_loses_nothing(cluster: PatroniCluster, ask: t.Callable[..., Result], capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.patch(synchronous_mode=True)
     leader, before = cluster.settle(), start_times(cluster)
     options = {"settings": parameters(max_connections=120), "restart_pending": True, "leader": "switchover"}
     planned = ask(check=True, **options)
@@ -126,6 +127,7 @@ def test_rolling_restart_by_switchover_loses_nothing(cluster: PatroniCluster, as
 
 
 def test_who_waits_is_told_and_a_run_that_was_cut_off_is_finished(cluster: PatroniCluster, ask: t.Callable[..., Result], run_module: Runner) -> None:
+    cluster.patch(synchronous_mode=False)
     leader, before = cluster.settle(), start_times(cluster)
     wanted = parameters(max_connections=130)
     planned, done = ask(check=True, settings=wanted), ask(settings=wanted)
@@ -152,15 +154,17 @@ def test_who_waits_is_told_and_a_run_that_was_cut_off_is_finished(cluster: Patro
 
 
 def test_less_of_a_parameter_begins_with_the_leader(cluster: PatroniCluster, ask: t.Callable[..., Result]) -> None:
-    cluster.patch(synchronous_mode=False)
     leader, before, config = cluster.settle(), start_times(cluster), cluster.config()
     wanted = parameters(max_connections=80)
     refused = ask(settings=wanted, restart_pending=True, leader="switchover")
     assert refused["failed"] and "there is to be less max_connections" in refused["msg"] and cluster.config() == config
-    done = ask(settings=wanted, restart_pending=True)
-    assert not done["failed"], done
-    assert done["restarted"] == restarted_since(cluster, before) and done["restarted"][0] == leader.name
-    assert done["leader"] == leader.name and done["pending_restart"] == []
+    planned = ask(check=True, settings=wanted, restart_pending=True)
+    assert planned["restarted"][0] == leader.name and len(planned["restarted"]) == 3
+    # Patroni before 4.0 does not say why a member waits, so that a later run finds out by trying.
+    assert ask(settings=wanted)["restarted"] == []
+    done = ask(restart_pending=True)
+    assert not done["failed"] and done["leader"] == leader.name and done["pending_restart"] == [], done
+    assert sorted(done["restarted"]) == sorted(restarted_since(cluster, before)) == ["data1", "data2", "data3"]
     assert [cluster.setting(member, "max_connections") for member in cluster.members] == ["80"] * 3
 
 

@@ -196,7 +196,7 @@ class Client:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             return Answer(endpoint, response.status, response.read().decode(errors="replace"))
-        except (http.client.RemoteDisconnected, ConnectionResetError) as error:
+        except http.client.RemoteDisconnected as error:
             cause = f"{endpoint} closed the connection without an answer, as Patroni does when it cannot read its configuration store"
             raise Unreachable(doing, cause, "check the configuration store (etcd) and the log of Patroni") from error
         except (OSError, http.client.HTTPException) as error:

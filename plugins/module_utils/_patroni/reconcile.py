@@ -55,7 +55,8 @@ class Wish:
         settings = params["settings"]
         if params["wait_timeout"] < 1 or params["max_lag_bytes"] < 0:
             raise InvalidInput(config.DOING, "wait_timeout must be at least 1, and max_lag_bytes not negative")
-        if params["purge_parameters"] and not isinstance((settings.get("postgresql") or {}).get("parameters"), dict):
+        postgresql = settings.get("postgresql")
+        if params["purge_parameters"] and not (isinstance(postgresql, dict) and isinstance(postgresql.get("parameters"), dict)):
             raise InvalidInput(config.DOING, "purge_parameters is given without settings.postgresql.parameters", "name the parameters that stay")
         patience = Patience(float(params["wait_timeout"]), params["max_lag_bytes"])
         return cls(settings, params["purge_parameters"], params["restart_pending"], params["leader"], patience)
@@ -143,8 +144,13 @@ def _restart(client: Client, view: View, wish: Wish, outcome: Outcome, phases: P
     """Restart the members that really wait for it."""
     leader = view.leader.name if view.leader else ""
     outcome.steps = restart.order(view, _waiting(view, ()), wish.leader, _needs(view, outcome))
+    outcome.restarted = []
+    if not outcome.steps:
+        return view
+    # Again, since a parameter of an extension may wait that no plan knew of.
+    restart.preflight(client, outcome.steps, wish.patience)
     done = restart.carry_out(client, outcome.steps, wish.patience, phases)
-    view = look(client) if outcome.steps else view
+    view = look(client)
     if leader in done:
         # Without a reason from Patroni nobody knew that there was to be less of something, which standbys take over after their leader alone.
         again = restart.order(view, _waiting(view, ()), "leave", config.Needs())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
@@ -103,7 +104,7 @@ def carry_out(client: Client, steps: t.Iterable[Step], patience: Patience, phase
     restarted: list[str] = []
     handed_over: set[str] = set()
     for step in steps:
-        view = patience.wait(client, str(step), lambda seen, name=step.member: missed(seen, name))  # type: ignore[misc]
+        view = patience.wait(client, str(step), functools.partial(missed, name=step.member))
         member = view.member(step.member)
         if step.hands_over:
             if member.leads and (handover := switchover.plan(view, "", step.member, patience.max_lag_bytes)):

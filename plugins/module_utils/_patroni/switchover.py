@@ -13,12 +13,14 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Answer, Client, Endpoint, Refused, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import (
+    LEADERS,
     WORKING,
     Member,
     Patience,
     Phases,
     Problem,
     View,
+    first,
     join,
     judge,
     look,
@@ -210,9 +212,9 @@ def _await_writes(client: Client, target: Endpoint, handover: Handover, answer: 
 
 
 def _leader_of(client: Client) -> str:
-    with contextlib.suppress(Unreachable, Refused):
-        leader = look(client).leader
-        return leader.name if leader else ""
+    with contextlib.suppress(Unreachable):
+        members = first(client, "/cluster").document().get("members", [])
+        return next((member["name"] for member in members if member.get("role") in LEADERS), "")
     return ""
 
 
