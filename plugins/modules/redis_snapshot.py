@@ -137,8 +137,9 @@ options:
     type: int
     default: 3600
 notes:
-  - Server-side settings that a restore changes for its time are C(masteruser), C(masterauth), C(repl-diskless-load) and C(replica-read-only).
-    They are put back, also after an error.
+  - Server-side settings that a restore changes for its time are C(repl-diskless-load), C(replica-read-only), and, where C(masterauth) is empty,
+    C(masteruser) and C(masterauth). They are put back, also after an error. If the module is killed meanwhile, the next restore with the same O(work_dir)
+    makes the server a master again and puts them back.
   - A server that Sentinel watches must be the current master to be restored into. Sentinel takes a master that says it is a replica for failed after
     C(down-after-milliseconds) and 20 seconds, so data that takes longer to send should be restored with Sentinel stopped.
   - A snapshot holds the data of all databases and functions.

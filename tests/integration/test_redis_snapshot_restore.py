@@ -127,24 +127,18 @@ def test_what_is_acknowledged_is_saved_beside_a_replica_that_is_fed(job: Job, st
     below.stop()
 
 
-@pytest.mark.parametrize("state", ["verified", "restored"])
-def test_a_module_that_is_killed_leaves_no_server(job: Job, start_redis: Starter, state: str) -> None:
+def test_a_module_that_is_killed_leaves_no_server(job: Job, start_redis: Starter) -> None:
     """The throwaway server ends with the module, and the next run removes its folder."""
-    server = start_redis(rdb_key_save_delay="2000")
+    server = start_redis(rdb_key_save_delay="0")
     server.fill()
     job(**server.login)
-    process = job.start(**server.login, state=state, force=True, snapshot_before=False, max_age="0")
+    process = job.start(**server.login, state="verified")
     work_dir = pathlib.Path(job.options["work_dir"])
     path = until(lambda: next(work_dir.glob("*/s"), None), "the start of the throwaway server")
-    if state == "restored":
-        until(lambda: server.client().info()["role"] == "slave", "the beginning of the replication")
     process.kill()
     process.communicate()
     until(lambda: not answers(path), "the end of the throwaway server")
     assert list(work_dir.iterdir()) != []
-    if state == "restored":
-        until(lambda: server.client().info()["master_link_status"] == "down", "the loss of the link")
-        failed(job(**server.login, state=state, force=True), "as after a restore that was killed", "REPLICAOF NO ONE")
     assert job(state="verified")["backup"]["verified"]
     assert list(work_dir.iterdir()) == []
     server.stop()
@@ -156,13 +150,54 @@ def answers(path: pathlib.Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
+@pytest.mark.parametrize("masterauth", [SECRET, '""'])
+def test_a_server_that_a_killed_restore_left_is_put_right(job: Job, start_redis: Starter, masterauth: str) -> None:
+    server = start_redis(rdb_key_save_delay="2000", masterauth=masterauth, replica_read_only="no", repl_diskless_load="on-empty-db")
+    server.fill()
+    digest, before = server.digest, settings_of(server)
+    job(**server.login)
+    given: dict[str, t.Any] = {**server.login, "state": "restored", "force": True}
+    process = job.start(**given, snapshot_before=False)
+    until(lambda: server.client().info()["role"] == "slave", "the beginning of the replication")
+    process.kill()
+    process.communicate()
+    until(lambda: server.client().info()["master_link_status"] == "down", "the loss of the link")
+    assert settings_of(server) != before
+    (note,) = pathlib.Path(job.options["work_dir"]).glob("*.json")
+    assert note.stat().st_mode & 0o777 == 0o600 and SECRET not in note.read_text()
+    planned = job(check=True, **given)
+    assert server.client().info()["role"] == "slave"
+    done = job(**given)
+    assert not done["failed"] and (planned["actions"], planned["diff"]) == (done["actions"], done["diff"]), done
+    assert done["actions"][0] == f"make Redis at 127.0.0.1:{server.port} a master again, as a restore that was killed has left it"
+    assert server.client().info()["role"] == "master" and settings_of(server) == before and server.digest == digest
+    server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
+    until(lambda: server.client().info()["master_link_status"] == "down", "the loss of the link")
+    failed(job(**given), "as after a restore that was killed", "REPLICAOF NO ONE")
+    server.stop()
+
+
+def settings_of(server: RedisServer) -> dict[str, str]:
+    """The settings that a restore changes."""
+    return {name: server.client().config_get(name)[name] for name in ("replica-read-only", "masterauth", "masteruser", "repl-diskless-load")}
+
+
+def test_a_replication_user(job: Job, start_redis: Starter) -> None:
+    server = start_redis(masteruser="follower", masterauth="other")
+    server.fill()
+    before = settings_of(server)
+    job(**server.login)
+    assert job(**server.login, state="restored", force=True, snapshot_before=False)["changed"]
+    assert settings_of(server) == before
+    server.stop()
+
+
 def test_settings_of_a_restore_are_put_back(job: Job, start_redis: Starter) -> None:
     server = start_redis(replica_read_only="no")
     server.fill()
     job(**server.login)
     job(**server.login, state="restored", force=True, snapshot_before=False)
-    settings = {name: server.client().config_get(name)[name] for name in ("replica-read-only", "masterauth", "masteruser", "repl-diskless-load")}
-    assert settings == {"replica-read-only": "no", "masterauth": SECRET, "masteruser": "", "repl-diskless-load": "disabled"}
+    assert settings_of(server) == {"replica-read-only": "no", "masterauth": SECRET, "masteruser": "", "repl-diskless-load": "disabled"}
     server.stop()
 
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
+import os
 import time
 import typing as t
 
@@ -41,9 +44,11 @@ _SETTINGS = ("masteruser", "masterauth", "repl-diskless-load", "replica-read-onl
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The live server as it is before the restore.
+    """The live server as it is before the restore, or as it will be when ``left`` has been put right.
 
-    ``settings`` holds a password; it never shows.
+    Args:
+        left: settings that a restore which was killed has changed, with the values to put back; none if there was no such restore.
+        settings: holds a password; it never shows.
     """
 
     address: str
@@ -52,6 +57,7 @@ class Target:
     settings: t.Mapping[str, str] = dataclasses.field(repr=False)
     tls: t.Mapping[str, str] = dataclasses.field(repr=False)
     watched: bool
+    left: t.Mapping[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +68,12 @@ class Restored:
     content: Content
 
 
-def look_at(login: Login) -> Target:
+def look_at(login: Login, work_dir: str) -> Target:
     """Read what a restore must know of its target; nothing is changed.
+
+    Args:
+        login: the live server.
+        work_dir: where a restore that was killed has left a note.
 
     Raises:
         Refused: the user may not read the configuration.
@@ -77,7 +87,55 @@ def look_at(login: Login) -> Target:
             watched = any(name.startswith("sentinel-") for name in server.client_names())
         except Refused:
             watched = False
-    return Target(login.address, is_local(login), facts, settings, tls, watched)
+    left = None
+    if facts.role != "master" and facts.master.startswith(f"{LOOPBACK}:") and facts.link_status == "down":
+        left = _read_note(_note_path(work_dir, login.address), facts.run_id)
+    if left is not None:
+        facts, settings = dataclasses.replace(facts, role="master", master="", link_status=""), {**settings, **left}
+    return Target(login.address, is_local(login), facts, settings, tls, watched, left)
+
+
+def put_right(login: Login, target: Target, work_dir: str) -> None:
+    """Make a server a master again that a restore which was killed has left as a replica, with its settings as they were.
+
+    Raises:
+        MainstayError: the server refuses, or cannot be reached.
+    """
+    with Server(login) as server:
+        _promote(server, CONTACT_SECONDS)
+        for name, value in (target.left or {}).items():
+            server.set_config(name, value)
+    os.unlink(_note_path(work_dir, login.address))
+
+
+def _note_path(work_dir: str, address: str) -> str:
+    """Return where the settings of a server are noted while a restore has changed them."""
+    return os.path.join(work_dir, f"mainstay-restore-{hashlib.sha256(address.encode()).hexdigest()[:16]}.json")
+
+
+def _read_note(path: str, run_id: str) -> dict[str, str] | None:
+    """Return the settings that are noted of this run of a server; none if there is no note, or one of another run."""
+    try:
+        with open(path, encoding="utf-8") as note:
+            noted = json.load(note)
+        return {str(name): str(value) for name, value in noted["settings"].items()} if noted["run_id"] == run_id else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _write_note(path: str, run_id: str, settings: t.Mapping[str, str]) -> None:
+    """Note settings for a next run; none of them is a secret, as a password that the server has is never changed.
+
+    Raises:
+        MainstayError: it could not be written.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as note:
+            json.dump({"run_id": run_id, "settings": dict(settings)}, note)
+    except OSError as error:
+        raise MainstayError(f"note the settings that a restore changes in {path}", error.strerror or error, "set work_dir to a larger file system") from error
 
 
 def check_target(target: Target, manifest: Manifest, force: bool) -> None:
@@ -161,7 +219,9 @@ def restore(
     with private_folder(work_dir) as folder:
         with timed(phases, "fetch"):
             stage(catalogue, backup, identity, folder)
-        with throwaway(program, folder, Listen(free_port(), target.tls)) as source:
+        user, password = target.settings["masteruser"], target.settings["masterauth"]
+        listen = Listen(free_port(), target.tls, user if password else "", password)
+        with throwaway(program, folder, listen) as source:
             with timed(phases, "load"), current().phase("load the snapshot into a throwaway server"):
                 loaded = source.wait_loaded(wait_timeout)
                 check_program(target.facts, loaded, manifest)
@@ -169,7 +229,7 @@ def restore(
                 source.freeze()
             before_change()
             with timed(phases, "replicate"), current().phase(f"replicate to {target.address}"), Server(login, timeout=max(60.0, wait_timeout)) as server:
-                restored = _replicate(server, target, source, wait_timeout, phases)
+                restored = _replicate(server, target, source, wait_timeout, phases, _note_path(work_dir, login.address))
     with timed(phases, "persist"), current().phase("save the restored data"), Server(login) as server:
         _persist(server, target, wait_timeout)
     with timed(phases, "replicas"), current().phase("wait for the replicas"), Server(login) as server:
@@ -177,10 +237,13 @@ def restore(
     return restored, (*restored.content.warnings, *warnings)
 
 
-def _replicate(server: Server, target: Target, source: Throwaway, timeout: float, phases: dict[str, float]) -> Restored:
+def _replicate(server: Server, target: Target, source: Throwaway, timeout: float, phases: dict[str, float], note: str) -> Restored:
     """Make the live server a replica until it is level and has been compared, and a master again whatever happens."""
     doing = f"restore into Redis at {target.address}"
-    with _temporary(server, target, {"masteruser": "", "masterauth": source.password, "repl-diskless-load": "swapdb", "replica-read-only": "yes"}):
+    settings = {"repl-diskless-load": "swapdb", "replica-read-only": "yes"}
+    if not target.settings["masterauth"]:
+        settings |= {"masteruser": "", "masterauth": source.password}
+    with _temporary(server, target, settings, note):
         try:
             server.command("REPLICAOF", LOOPBACK, source.port, doing="begin to replicate from the throwaway server")
             keys = _wait_level(server, source, doing, timeout)
@@ -208,14 +271,16 @@ def _promote(server: Server, timeout: float) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(server: Server, target: Target, settings: t.Mapping[str, str]) -> t.Iterator[None]:
-    """Change settings of the running server and put them back; nothing is written to its configuration file."""
+def _temporary(server: Server, target: Target, settings: t.Mapping[str, str], note: str) -> t.Iterator[None]:
+    """Change settings of the running server and put them back; nothing is written to its configuration file. A note is kept for the case of a kill."""
     changed = {name: value for name, value in settings.items() if name in target.settings and target.settings[name] != value}
+    _write_note(note, target.facts.run_id, {name: target.settings[name] for name in changed})
     try:
         for name, value in changed.items():
             server.set_config(name, value)
         yield
     finally:
+        os.unlink(note)
         for name in changed:
             server.set_config(name, target.settings[name])
 

@@ -179,15 +179,23 @@ def host_memory_of(login: Login, facts: ServerFacts) -> HostMemory | None:
         return None
 
 
-def plan_source(login: Login, method: str, prefer_replica: bool, max_replica_lag: float) -> SourcePlan:
+def plan_source(login: Login, method: str, prefer_replica: bool, max_replica_lag: float, facts: ServerFacts | None = None) -> SourcePlan:
     """Look at the server, and at its replicas if one is preferred, and decide; nothing is changed.
+
+    Args:
+        login: the server.
+        method: what was asked for.
+        prefer_replica: whether a replica is preferred.
+        max_replica_lag: seconds.
+        facts: of the server as it will be, where it is not yet.
 
     Raises:
         InvalidInput: what was asked for cannot work.
         MainstayError: the server could not be reached, or cannot fork now.
     """
-    with Server(login) as server:
-        facts = read_facts(server)
+    if facts is None:
+        with Server(login) as server:
+            facts = read_facts(server)
     if facts.role == "replica" and (problem := replica_problem(facts, max_replica_lag, facts.link_age)):
         raise InvalidInput(f"take a snapshot of the replica {login.address}", problem, "name its master, or wait until it has caught up")
     look = prefer_replica and facts.role == "master" and method != "bgsave"

@@ -29,7 +29,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.accounts impor
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, login_from
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import bounds_from
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.files import layout_of, plan_files, restore_files
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import Target, check_target, look_at, restore
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import Target, check_target, look_at, put_right, restore
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import BEFORE_RESTORE, KIND, Settings, due, newest_regular, take
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import SourcePlan, plan_source
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import find_program
@@ -193,10 +193,12 @@ def _into_server(params: Params, catalogue: Catalogue, identity: Identity, outco
     login, backup = login_from(params), t.cast(Backup, outcome.backup)
     with timed(outcome.phases, "plan"):
         find_program()
-        target = look_at(login)
+        target = look_at(login, params["work_dir"])
         check_target(target, backup.require_manifest(), params["force"])
         users = _users_to_set(login, catalogue, backup, identity) if params["restore_users"] else ()
         before = _before(params, login, target, backup) if params["snapshot_before"] and target.facts.key_count else None
+    if target.left is not None:
+        outcome.actions.append(f"make Redis at {login.address} a master again, as a restore that was killed has left it")
     if before:
         outcome.actions.append(f"take a snapshot of {before[0].words} before it is replaced")
     outcome.actions.append(f"replace the {target.facts.key_count} keys of {target.facts.name} at {login.address} by those of backup {backup.id}")
@@ -226,6 +228,8 @@ def _replace(
                 outcome.snapshot_before = take(catalogue, *before, {})
 
     work_dir, wait_timeout = params["work_dir"], float(params["wait_timeout"])
+    if target.left is not None:
+        put_right(login, target, work_dir)
     backup = t.cast(Backup, outcome.backup)
     restored, warnings = restore(login, target, catalogue, backup, identity, work_dir, wait_timeout, outcome.phases, take_before)
     outcome.restored = [{"database": name, "keys_count": count} for name, count in restored.keys.items()]
@@ -264,7 +268,7 @@ def _before(params: Params, login: Login, target: Target, backup: Backup) -> tup
             "give the public keys that it is encrypted for, or do without it by snapshot_before=false",
         )
     settings.check()
-    return plan_source(login, params["method"], False, params["max_replica_lag"]), settings
+    return plan_source(login, params["method"], False, params["max_replica_lag"], target.facts), settings
 
 
 STATES = {

@@ -45,11 +45,14 @@ class LoadFailed(MainstayError):
 class Listen:
     """How the throwaway server is reached over TCP, beside its Unix socket.
 
-    ``tls`` holds settings such as ``tls-cert-file``; a server with them takes only TLS on the port.
+    ``tls`` holds settings such as ``tls-cert-file``; a server with them takes only TLS on the port. ``user`` and ``password`` are what a replica logs in
+    with; without a password it is the throwaway server's own one.
     """
 
     port: int
-    tls: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tls: t.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    user: str = ""
+    password: str = dataclasses.field(default="", repr=False)
 
 
 def find_program(products: t.Sequence[str] = PROGRAMS) -> str:
@@ -136,7 +139,7 @@ def configuration(folder: str, password: str, listen: Listen | None, keep_expire
 
     Args:
         folder: holds ``dump.rdb``, the log and the Unix socket ``s``.
-        password: random.
+        password: of the default user, which the module logs in as.
         listen: the loopback port; none if only the Unix socket is needed.
         keep_expired: keep keys whose time to live is over.
         may_debug: whether ``DEBUG`` has to be allowed, which takes a setting since Redis 7.
@@ -146,7 +149,7 @@ def configuration(folder: str, password: str, listen: Listen | None, keep_expire
         f"logfile {quoted(folder + '/server.log')}",
         f"unixsocket {quoted(folder + '/s')}",
         "unixsocketperm 700",
-        f"requirepass {password}",
+        f"requirepass {quoted(password)}",
         "bind 127.0.0.1",
         f"port {listen.port if listen and not listen.tls else 0}",
         "dbfilename dump.rdb",
@@ -160,6 +163,8 @@ def configuration(folder: str, password: str, listen: Listen | None, keep_expire
     ]
     if listen and listen.tls:
         lines += [f"tls-port {listen.port}", "tls-auth-clients no", *(f"{name} {quoted(value)}" for name, value in listen.tls.items() if value)]
+    if listen and listen.user:
+        lines.append(f"user {quoted(listen.user)} on {quoted('>' + listen.password)} ~* +@all")
     if may_debug:
         lines.append("enable-debug-command local")
     if keep_expired:
@@ -183,7 +188,7 @@ class Throwaway:
 
     def __init__(self, program: str, folder: str, listen: Listen | None, keep_expired: bool) -> None:
         """Start it; :meth:`wait_loaded` waits until it has loaded."""
-        self.password = secrets.token_hex(32)
+        self.password = listen.password if listen and listen.password and not listen.user else secrets.token_hex(32)
         self.port = listen.port if listen else 0
         may_debug = rdb_version(*program_version(program)) >= 10
         self._folder = folder

@@ -283,8 +283,12 @@ def test_when_a_backup_is_due(max_age: int, age: int | None, expected: bool) -> 
 def test_configuration_of_a_throwaway_server() -> None:
     private = configuration('/tmp/a "b"', "word", None, keep_expired=True, may_debug=False).splitlines()
     assert 'dir "/tmp/a \\"b\\""' in private
-    assert {"port 0", "requirepass word", "replicaof 127.0.0.1 1", "bind 127.0.0.1"} <= set(private)
+    assert {"port 0", 'requirepass "word"', "replicaof 127.0.0.1 1", "bind 127.0.0.1"} <= set(private)
     public = configuration("/tmp/a", "word", Listen(7000, {"tls-cert-file": "/c", "tls-key-file-pass": ""}), keep_expired=False, may_debug=True).splitlines()
     assert {"port 0", "tls-port 7000", 'tls-cert-file "/c"'} <= set(public)
     assert not any(line.startswith(("replicaof", "tls-key-file-pass")) for line in public)
+    assert not any(line.startswith("user ") for line in (*private, *public))
+    named = configuration("/tmp/a", "word", Listen(7000, user="follower", password="hush"), keep_expired=False, may_debug=False).splitlines()
+    assert 'user "follower" on ">hush" ~* +@all' in named and 'requirepass "word"' in named
+    assert "hush" not in repr(Listen(7000, user="follower", password="hush"))
     assert "enable-debug-command local" in public and not any(line.startswith("enable-debug") for line in private)
