@@ -236,7 +236,7 @@ class _Move:
         plan, phases = self._plan, self._outcome.phases
         with self._preferred():
             with uninterrupted(), self._access.server(plan.old) as old, self._access.server(plan.target) as target:
-                started = self._hold(old)
+                started = self._hold(old, target)
                 with timed(phases, "catch_up"), current().phase(f"wait until {plan.target} has everything"):
                     self._demote(old, target, started)
                 with timed(phases, "promote"), current().phase(f"wait until {plan.target} is the master"):
@@ -307,10 +307,12 @@ class _Move:
         seen = {Address(fields["ip"], int(fields["port"])): int(fields["slave-priority"]) for fields in replies}
         return all(seen.get(replica) == priority for replica, priority in self._plan.seen.items())
 
-    def _hold(self, old: Server) -> float:
+    def _hold(self, old: Server, target: Server) -> float:
         """Hold the writes; return when that began. The pause ends by itself."""
-        started = time.monotonic()
         try:
+            for server in (old, target):  # no write should wait for a TLS handshake
+                read_facts(server)
+            started = time.monotonic()
             old.command("CLIENT", "PAUSE", int(self._plan.hold * 1000), "WRITE", doing="hold the writes")
         except MainstayError as error:
             raise self._still_old(error) from error
