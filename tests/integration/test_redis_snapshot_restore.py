@@ -91,6 +91,7 @@ def test_the_documented_rights_suffice(job: Job, start_redis: Starter) -> None:
     for right in ("+psync", "+replconf"):
         reader = server.allow("reader", *({"+psync", "+replconf", "+ping", "+info"} - {right}))
         failed(job(**reader, method="psync", max_age="0"), "read a snapshot by psync", "no permissions")
+    until(lambda: not server.client().info()["rdb_bgsave_in_progress"], "the end of the child that wrote the snapshot")
     saver = server.allow("saver", "+bgsave", "+info", "+config|get")
     assert job(**saver, method="bgsave", max_age="0")["backup"]["method"] == "bgsave"
     saver = server.allow("saver", "+info", "+config|get")

@@ -180,7 +180,9 @@ def test_bounds_of_the_keys(after: dict[str, t.Any], exact: bool, databases: dic
     assert bounds_from(bounds.as_dict()) == bounds
 
 
-@pytest.mark.parametrize("contents", [None, "x", [], {"keys": 7}, {"keys": {"db0": None}}, {"keys": {"db0": {"min": 1}}}, {"keys": {"db0": {"min": "x", "max": 1}}}])
+@pytest.mark.parametrize(
+    "contents", [None, "x", [], {"keys": 7}, {"keys": {"db0": None}}, {"keys": {"db0": {"min": 1}}}, {"keys": {"db0": {"min": "x", "max": 1}}}]
+)
 def test_bounds_that_are_none(contents: t.Any) -> None:
     with pytest.raises(MainstayError, match="could not read the contents"):
         bounds_from(contents)
