@@ -536,8 +536,8 @@ pruned:
   returned: success
 phases:
   description:
-    - Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check; snapshot_before, replicate and in it compare, persist,
-      replicas; swap; copy, prune, remove).
+    - Seconds of each phase (plan, wait, stream, publish; list, checksum, content, fetch, load, check, survey; snapshot_before, replicate and in it compare,
+      persist, replicas; swap; copy, prune, remove).
   type: dict
   returned: success
 seconds:

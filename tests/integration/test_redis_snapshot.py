@@ -235,7 +235,7 @@ def test_levels_of_verification(job: Job, master: RedisServer) -> None:
     assert (planned["actions"], planned["diff"], planned["verification"]) == (result["actions"], result["diff"], None)
     assert result["changed"] and result["backup"]["verified"]
     verification = result["verification"]
-    assert {"list", "fetch", "load", "check"} == set(verification["phases"]) and verification["seconds"] > 0
+    assert {"list", "fetch", "load", "check", "survey"} == set(verification["phases"]) and verification["seconds"] > 0
     details = verification["details"]
     assert details["keys_compared"] == "exactly" and backup["contents"]["keys_exact"]
     assert details["keys"] == {"db0": 507, "db7": 1}, "a key whose time is over is counted too"

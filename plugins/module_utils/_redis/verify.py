@@ -155,11 +155,12 @@ class RedisChecks:
                         facts = server.wait_loaded(self._wait_timeout)
                 except LoadFailed as error:
                     raise VerificationFailed(error.doing, error.cause) from error
-                with timed(phases, "check"), current().phase("check the loaded data"):
+                with timed(phases, "check"):
                     keys = loaded_keys(facts)
                     failure, warning = compare_keys(bounds_from(manifest.contents), keys)
                     if failure:
                         raise VerificationFailed(f"find the keys of backup {backup.id} again", failure)
+                with timed(phases, "survey"), current().phase("read what was loaded"):
                     content = survey(server.login, self._wait_timeout)
                     digest_compared = _compare_digest(manifest, facts, content.digest)
                     users = self._check_accounts(backup, server.server, same_version(manifest, facts))
