@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._patroni import restart, switchover
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni import reconcile, restart, switchover
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import (
     Answer,
     Client,
@@ -286,3 +286,29 @@ def test_what_is_waited_for() -> None:
     assert lacks(CLUSTER, wrong, "healthy") == "data3 does not stream"
     assert lacks(with_member(CLUSTER, "data1", state="starting"), [], "leader") == "there is no leader"
     assert lacks(dataclasses.replace(CLUSTER, members=()), wrong, "leader") == "data3 does not stream"
+
+
+class Rounds(Client):
+    """A client of two members that say in turn when they began their newest round."""
+
+    def __init__(self, *rounds: tuple[int, int]) -> None:
+        """Take what the members say, one pair a question; the last one is repeated."""
+        super().__init__([PLACE], None, None, None, 1.0)
+        self.rounds = list(rounds)
+
+    def get_all(self, wishes: t.Sequence[tuple[Endpoint, str]]) -> list[Answer | Unreachable]:
+        """Return the next pair; a member that says 0 does not answer."""
+        now = self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]
+        return [answer(dcs_last_seen=moment) if moment else Unreachable("read", "refused") for moment in now[: len(wishes)]]
+
+
+def test_members_are_waited_for_until_they_have_acted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "POLL_SECONDS", 0.001)
+    two = dataclasses.replace(CLUSTER, members=(LEADER, SYNC))
+    client = Rounds((100, 100), (105, 106), (106, 105), (106, 0), (106, 106), (999, 999))
+    reconcile.await_acted(client, two, 5, 10)
+    assert client.rounds == [(999, 999)]
+    with pytest.raises(MainstayError, match="there was no new round of Patroni on data2"):
+        reconcile.await_acted(Rounds((100, 100), (106, 105)), two, 5, 0.05)
+    # One that does not answer is no reason to wait.
+    reconcile.await_acted(Rounds((100, 100), (106, 100)), with_member(two, "data2", unreachable="refused"), 5, 0)
