@@ -80,7 +80,7 @@ def verify_drill(subject: Subject, backup_id: str, rounds: int, work_dir: pathli
     lengths = {level: seconds_of(lambda: subject.verify(backup_id, level, work_dir=str(work_dir)))[0] for level in levels}
     for number in range(rounds):
         level = choose.choice(levels)
-        moment = choose.uniform(0.3, 1.0) * lengths[level]
+        moment = choose.uniform(0.2, 0.8) * lengths[level]
         who, result = kill_once(subject, moment, choose, signal.SIGTERM, 1.0, verify_level=level, **given)
         nothing_left(work_dir)
         seen[outcome(who, result)] += 1

@@ -15,7 +15,7 @@ from conftest import AgeKeys, HostileS3, Runner
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "faults"))
 pytest.register_assert_rewrite("drill", "redis_drill")
-from drill import TAKING, Case, Options, Subject, s3_store, take_under
+from drill import TAKING, Case, Subject, s3_store, take_under
 from redis_drill import Stored, clear, flip_drill, live_drill, source_drill, target_drill, verify_drill, write_drill
 from subjects import Redis, following, redis_server
 
