@@ -14,8 +14,8 @@ options:
   endpoints:
     description:
       - REST APIs of the cluster's members, as URLs such as V(https://data1:8008), or as V(HOST) or V(HOST:PORT), which mean TLS and port 8008.
-      - They are tried in this order, and any one that answers will do. All members are then asked at the addresses that they announce (C(restapi.connect_address)),
-        so that these have to be reachable from where the module runs.
+      - They are tried in this order, and any one that answers will do. All members are then asked at the addresses that they announce
+        (C(restapi.connect_address)), so that these have to be reachable from where the module runs.
     type: list
     elements: str
     required: true

@@ -12,7 +12,8 @@ version_added: "0.1.0"
 description:
   - Looks at a cluster through all endpoints and at each member, and says in sentences what is wrong.
   - A member or an endpoint that does not answer is a problem and no failure. The module fails if no endpoint answers, or if none takes the password.
-  - With O(api_user) it is found out whether each endpoint takes the password, by a change of the settings that is empty and that Patroni refuses after the login.
+  - With O(api_user) it is found out whether each endpoint takes the password, by a change of the settings that is empty, which Patroni refuses after
+    the login.
 options:
   wait_for:
     description:
@@ -28,7 +29,8 @@ options:
     type: int
     default: 60
   expected_members:
-    description: Names of the members that the cluster should have; that one is missing is a problem. A member that was off for long is not known to the cluster.
+    description:
+      - Names of the members that the cluster should have; that one is missing is a problem. The cluster forgets a member that is off for longer than C(ttl).
     type: list
     elements: str
     default: []

@@ -32,7 +32,8 @@ options:
     type: str
     default: ''
   max_lag_bytes:
-    description: So many bytes of the write-ahead log a standby may be behind, as measured during the run. Patroni's own C(maximum_lag_on_failover) holds as well.
+    description:
+      - So many bytes of the write-ahead log a standby may be behind, as measured during the run. Patroni's own C(maximum_lag_on_failover) holds as well.
     type: int
     default: 1048576
   wait_timeout:

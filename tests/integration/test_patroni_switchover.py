@@ -54,7 +54,8 @@ def test_a_switchover_loses_nothing(cluster: PatroniCluster, ask: t.Callable[...
     with Writer(cluster) as writer:
         done = ask(candidate=target.name)
     with capsys.disabled():
-        print(f"\nswitchover: gap {writer.gap:.2f} s, {len(writer.acknowledged)} rows acknowledged, {writer.errors} errors; phases {done.get('phases')}", end="")
+        rows = len(writer.acknowledged)
+        print(f"\nswitchover: gap {writer.gap:.2f} s, {rows} rows acknowledged, {writer.errors} errors; phases {done.get('phases')}", end="")
     assert not done["failed"], done
     assert writer.lost() == set()
     assert {name: planned[name] for name in PLANNED} == {name: done[name] for name in PLANNED}
@@ -64,7 +65,8 @@ def test_a_switchover_loses_nothing(cluster: PatroniCluster, ask: t.Callable[...
     assert set(done["phases"]) == {"plan", "switch over", "rejoin"} and done["seconds"] > done["phases"]["switch over"] > 0
     # It has waited for the old leader, so this needs no patience.
     assert cluster.call(target, "/primary")[0] == cluster.call(leader, "/replica")[0] == 200
-    assert {row["application_name"] for row in cluster.call(target, "/patroni")[1]["replication"]} == {member.name for member in cluster.members} - {target.name}
+    followers = {row["application_name"] for row in cluster.call(target, "/patroni")[1]["replication"]}
+    assert followers == {member.name for member in cluster.members} - {target.name}
     assert {member["name"]: member["timeline"] for member in done["members"]} == {member.name: 2 for member in cluster.members}
     for check in (True, False):
         again = ask(check=check, candidate=target.name)

@@ -74,7 +74,7 @@ START_PARAMETERS = frozenset({
     *("subtransaction_buffers", "superuser_reserved_connections", "track_activity_query_size", "track_commit_timestamp", "transaction_buffers"),
     *("unix_socket_directories", "unix_socket_group", "unix_socket_permissions", "wal_buffers", "wal_decode_buffer_size", "wal_level", "wal_log_hints"),
 })
-"""Parameters that PostgreSQL reads at its start alone (pg_settings, context ``postmaster``, of PostgreSQL 13 to 18). For plans: what a member says goes before."""
+"""Parameters that PostgreSQL reads at its start alone (pg_settings, context ``postmaster``, of PostgreSQL 13 to 18). What a member says goes before."""
 
 ON, OFF = frozenset({"on", "true", "yes"}), frozenset({"off", "false", "no"})
 AMOUNT = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
@@ -283,7 +283,8 @@ def check_timing(after: Settings, wanted: Settings) -> None:
         if number < least:
             raise InvalidInput(DOING, f"{name} is {number}, and Patroni permits no less than {least}")
     if loop_wait + 2 * retry_timeout > ttl:
-        raise InvalidInput(DOING, f"loop_wait {loop_wait} + 2 * retry_timeout {retry_timeout} is more than ttl {ttl}", "give a longer ttl, or less of the others")
+        cause = f"loop_wait {loop_wait} + 2 * retry_timeout {retry_timeout} is more than ttl {ttl}"
+        raise InvalidInput(DOING, cause, "give a longer ttl, or less of the others")
 
 
 def start_parameters(changes: t.Iterable[Change]) -> list[str]:

@@ -136,7 +136,8 @@ def apply(client: Client, view: View, wish: Wish, outcome: Outcome, phases: Phas
         view = _restart(client, view, wish, outcome, phases)
     outcome.waiting = _waiting(view, names)
     if wish.restart_pending and wish.leader != "leave" and outcome.waiting:
-        outcome.warnings.append(f"These members still wait for a restart: {', '.join(outcome.waiting)}; if there is to be less of a parameter, use leader=restart")
+        names_left = ", ".join(outcome.waiting)
+        outcome.warnings.append(f"These members still wait for a restart: {names_left}; if there is to be less of a parameter, use leader=restart")
     return view
 
 
@@ -195,7 +196,7 @@ def await_acted(client: Client, view: View, loop_wait: int, seconds: float) -> N
     Raises:
         MainstayError: a member did not within the time.
     """
-    places = {member.name: t.cast(Endpoint, member.endpoint) for member in view.members if not member.unreachable}
+    places = {member.name: member.api for member in view.members if not member.unreachable}
     marks = _last_seen(client, places)
     deadline = time.monotonic() + seconds
     while True:

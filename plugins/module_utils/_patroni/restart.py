@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni import switchover
-from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Client, Endpoint, Refused
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Client, Refused
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.config import Needs
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import Member, Patience, Phases, Problem, View
 
@@ -90,7 +90,7 @@ def preflight(client: Client, steps: t.Sequence[Step], patience: Patience) -> Vi
     view = at_once.wait(client, doing, lambda seen: [*switchover.scheduled(seen), *(problem for step in steps for problem in missed(seen, step.member))])
     if any(step.hands_over for step in steps):
         switchover.plan(view, "", "", patience.max_lag_bytes)
-    client.prove_login(t.cast(Endpoint, view.member(steps[0].member).endpoint))
+    client.prove_login(view.member(steps[0].member).api)
     return view
 
 
@@ -121,7 +121,7 @@ def carry_out(client: Client, steps: t.Iterable[Step], patience: Patience, phase
 def restart(client: Client, member: Member, patience: Patience) -> bool:
     """Restart PostgreSQL on one member that waits for it, and wait until the cluster is in order; return whether it waited still."""
     doing = f"restart PostgreSQL on {member.name}"
-    answer = client.send(t.cast(Endpoint, member.endpoint), "POST", "/restart", {"restart_pending": True}, patience.seconds, doing)
+    answer = client.send(member.api, "POST", "/restart", {"restart_pending": True}, patience.seconds, doing)
     waited = NOT_WAITING not in answer.text
     if waited and answer.status != 200:
         raise Refused(doing, answer.words(), f"look at the logs of Patroni and PostgreSQL on {member.name}")

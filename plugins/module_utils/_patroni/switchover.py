@@ -159,10 +159,9 @@ def carry_out(client: Client, view: View, handover: Handover, patience: Patience
         MainstayError: it came out otherwise, or took too long.
     """
     source, target = view.member(handover.source), view.member(handover.target)
-    assert source.endpoint is not None and target.endpoint is not None  # both have answered
     with phases("switch over"):
-        answer = _request(client, source.endpoint, handover, patience.seconds)
-        _await_writes(client, target.endpoint, handover, answer, patience.seconds, 2 * view.loop_wait() + GRACE_SECONDS)
+        answer = _request(client, source.api, handover, patience.seconds)
+        _await_writes(client, target.api, handover, answer, patience.seconds, 2 * view.loop_wait() + GRACE_SECONDS)
     with phases("rejoin"):
         after = patience.wait(client, f"see {handover.source} follow {handover.target} after the switchover")
     leader = after.leader
@@ -243,7 +242,7 @@ def run(client: Client, params: t.Mapping[str, t.Any], check_mode: bool) -> tupl
             view = at_once.wait(client, f"switch over {view.scope}", scheduled)
             handover = plan(view, candidate, leader, patience.max_lag_bytes)
         if handover is not None:
-            client.prove_login(t.cast(Endpoint, view.member(handover.source).endpoint))
+            client.prove_login(view.member(handover.source).api)
     if found and not check_mode:  # a run that was cut off may have left the old leader on its way back
         with phases("rejoin"), contextlib.suppress(MainstayError):
             view, found = at_once.wait(client, "see the cluster in order"), []

@@ -76,6 +76,17 @@ class Member:
         return self.role in LEADERS
 
     @property
+    def api(self) -> Endpoint:
+        """Its REST API.
+
+        Raises:
+            MainstayError: it has not announced any.
+        """
+        if self.endpoint is None:
+            raise MainstayError(f"reach Patroni on {self.name}", self.unreachable)
+        return self.endpoint
+
+    @property
     def postgres_version(self) -> str:
         """The version of PostgreSQL in words; empty if it is not known."""
         return f"{self.server_version // 10000}.{self.server_version % 10000}" if self.server_version else ""

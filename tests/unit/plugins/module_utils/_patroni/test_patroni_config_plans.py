@@ -63,7 +63,8 @@ def change(name: str, before: t.Any, after: t.Any) -> Change:
     ],
 )
 def test_same(one: t.Any, other: t.Any, expected: bool) -> None:
-    assert same(one, other) is same(other, one) is expected
+    assert same(one, other) is expected
+    assert same(one=other, other=one) is expected
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,8 @@ def test_options_of_the_client() -> None:
 def test_endpoints_that_differ() -> None:
     one, other = Witness(PLACE, leader="data1"), Witness(Endpoint("b", 1, True), leader="data2")
     assert compare([one, dataclasses.replace(other, leader="data1")], CLUSTER, ALL) == []
-    assert join(compare([one, other], CLUSTER, ALL)).startswith("the endpoints do not agree on who leads: https://127.0.0.1:8008 sees data1, https://b:1 sees data2")
+    differing = join(compare([one, other], CLUSTER, ALL))
+    assert differing.startswith("the endpoints do not agree on who leads: https://127.0.0.1:8008 sees data1, https://b:1 sees data2")
     assert "https://b:1 cannot be used (x)" in join(compare([one, dataclasses.replace(other, refused="x")], CLUSTER, ALL))
     assert "https://b:1 cannot be used (y)" in join(compare([dataclasses.replace(other, unreachable="y")], CLUSTER, ALL))
     # A member that does not answer is told as such.
