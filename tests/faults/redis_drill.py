@@ -42,9 +42,9 @@ def servers_in(folder: pathlib.Path) -> list[int]:
     return found
 
 
-def nothing_left(work_dir: pathlib.Path) -> None:
+def nothing_left(work_dir: pathlib.Path, after: object = "") -> None:
     """No throwaway server and no folder of one."""
-    assert servers_in(work_dir) == [] and list(work_dir.iterdir()) == [], f"left in {work_dir} (seed {SEED})"
+    assert servers_in(work_dir) == [] and list(work_dir.iterdir()) == [], f"left in {work_dir} (seed {SEED}) {after}"
 
 
 def clear(work_dir: pathlib.Path) -> None:
@@ -82,7 +82,7 @@ def verify_drill(subject: Subject, backup_id: str, rounds: int, work_dir: pathli
         level = choose.choice(levels)
         moment = choose.uniform(0.2, 0.8) * lengths[level]
         who, result = kill_once(subject, moment, choose, signal.SIGTERM, 1.0, verify_level=level, **given)
-        nothing_left(work_dir)
+        nothing_left(work_dir, f"by the level {level} after {moment:.2f} s, round {number}: {result}")
         seen[outcome(who, result)] += 1
         assert subject.good() == [backup_id], f"a good backup counts as bad (seed {SEED}, round {number}, {level}, {who}): {result}"
     print(f"\nverified: {rounds} kills, seed {SEED}: {dict(seen)}")
