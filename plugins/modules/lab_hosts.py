@@ -48,6 +48,10 @@ options:
         description: Its fixed address, within O(subnet).
         type: str
         required: true
+      image:
+        description: The Debian release that it runs. The default is O(image).
+        type: str
+        choices: [debian12, debian13]
   subnet:
     description:
       - The network of the lab as CIDR. The engine takes its first address, the package cache its second.
@@ -132,7 +136,7 @@ def ensure_present(module: AnsibleModule, runtime: Runtime) -> dict[str, t.Any]:
         name=params["name"],
         subnet=params["subnet"],
         image=Image(params["image"]),
-        hosts=tuple(Host(host["name"], host["address"]) for host in params["hosts"]),
+        hosts=tuple(Host(host["name"], host["address"], Image(host["image"] or params["image"])) for host in params["hosts"]),
         keys_dir=params["keys_dir"],
         cache_dir=params["cache_dir"],
     )
@@ -161,7 +165,11 @@ def main() -> None:
             "hosts": {
                 "type": "list",
                 "elements": "dict",
-                "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "image": {"type": "str", "choices": ["debian12", "debian13"]},
+                },
             },
             "subnet": {"type": "str"},
             "image": {"type": "str", "choices": ["debian12", "debian13"], "default": "debian13"},

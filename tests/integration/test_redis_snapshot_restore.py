@@ -319,8 +319,8 @@ def test_users_without_a_place_to_keep_them(job: Job, start_redis: Starter) -> N
     failed(job(**server.allow("restorer", *rights), **given), "read the ACL users", "no permissions")
     done = job(**server.login, **given)
     assert done["users"] == ["alice"] and "last until the server restarts" in done["warnings"][0]
-    job(**server.allow("reader", "+psync", "+replconf", "+ping", "+info"), max_age="0")
-    failed(job(**server.login, **given), "the backup holds no ACL users", "restore_users=false")
+    bare = job(**server.allow("reader", "+psync", "+replconf", "+ping", "+info"), max_age="0")["backup"]["id"]
+    failed(job(**server.login, **given, backup_id=bare), "the backup holds no ACL users", "restore_users=false")
     server.stop()
 
 

@@ -41,6 +41,10 @@ READERS = 8
 T = t.TypeVar("T")
 
 
+BEFORE_RESTORE = "before_restore"
+"""Label of a backup of data that a restore replaced; its value is the id of the backup that was restored."""
+
+
 class BackupNotFound(MainstayError):
     """The catalogue holds no backup like the one that was asked for."""
 
@@ -102,6 +106,11 @@ class Backup:
         if not self.good:
             return None
         return next((item.at for item in reversed(self.verifications) if item.level == "restore" and item.status == "successful"), None)
+
+    @property
+    def regular(self) -> bool:
+        """Whether it is not of data that a restore replaced; such a backup is meant by its id alone."""
+        return self.manifest is None or BEFORE_RESTORE not in self.manifest.labels
 
     def require_manifest(self) -> Manifest:
         """Return the manifest.
@@ -185,8 +194,8 @@ class View:
             yield from self._one(backup_id)
 
     def newest_good(self) -> Backup | None:
-        """Return the newest good backup, or None."""
-        return next((backup for backup in self.newest_first() if backup.good), None)
+        """Return the newest good backup that is a regular one, or None."""
+        return next((backup for backup in self.newest_first() if backup.good and backup.regular), None)
 
     def backups(self) -> list[Backup]:
         """Return every backup, oldest first; those with an unreadable manifest too."""
@@ -290,7 +299,8 @@ class Catalogue:
         """Return the backup that is meant.
 
         Args:
-            selector: ``latest`` (the newest good one), ``latest_verified`` (the newest that was restored for trial), or an id, which is taken as it is.
+            selector: ``latest`` (the newest good one), ``latest_verified`` (the newest that was restored for trial), both among the regular ones, or an id,
+                which is taken as it is.
 
         Raises:
             InvalidInput: it is neither a word nor an id, or that backup was made by another method.
@@ -308,10 +318,15 @@ class Catalogue:
                 raise InvalidInput(doing, f"its method is {backup.require_manifest().method}", "name that method")
             return backup
         seen = 0
+        aside = False
         for backup in self.look().newest_first():
             seen += 1
             if backup.good if selector == "latest" else backup.verified_at:
-                return backup
+                if backup.regular:
+                    return backup
+                aside = True
+        if aside:
+            raise BackupNotFound(doing, "all good ones are of data that a restore replaced", "name the id")
         raise BackupNotFound(doing, f"none of the {seen} backups there is {'good' if selector == 'latest' else 'verified by a restore'}")
 
     @contextlib.contextmanager
@@ -440,9 +455,9 @@ class Catalogue:
         """
         view = None if selector else self.look()
         found = [self.choose(selector or "")] if view is None else view.backups()
-        good = [backup for backup in found if backup.good]
+        good = [backup for backup in found if backup.good and backup.regular]
         moments = [(backup.require_manifest().recoverable_from, backup.require_manifest().recoverable_to) for backup in good]
-        verified = [backup.id for backup in found if backup.verified_at]
+        verified = [backup.id for backup in good if backup.verified_at]
         return {
             "backups": [self.summary(backup) for backup in found],
             "incomplete": [] if view is None else view.incomplete,

@@ -232,7 +232,8 @@ def candidates_of(view: View, backups: t.Iterable[Backup]) -> list[Candidate]:
     found = []
     for backup in backups:
         moment = time_of(backup.id) if backup.manifest is None else backup.manifest.recoverable_to
-        found.append(Candidate(backup.id, moment, backup.good, backup.verified_at is not None, readable=backup.manifest is not None))
+        readable = backup.manifest is not None
+        found.append(Candidate(backup.id, moment, backup.good, backup.verified_at is not None, readable=readable, regular=backup.regular))
     removed = set(view.half_removed)
     for backup_id in view.incomplete:
         if backup_id not in removed:

@@ -141,6 +141,9 @@ def load(data: bytes, where: str) -> Manifest:
             ObjectRecord(str(item["name"]), int(item["bytes"]), str(item["sha256"]), int(item["plain_bytes"])) for item in known["objects"]
         )
         known["warnings"] = tuple(known["warnings"])
+        for name in ("source", "contents", "compression", "encryption", "tools", "labels"):
+            if not isinstance(known[name], dict):
+                raise TypeError(f"{name} is no mapping")
         return Manifest(**known)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableManifest(doing, f"it is no manifest ({type(error).__name__}: {error})", "the backup is kept, restore it by hand") from error

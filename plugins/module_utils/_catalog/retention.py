@@ -58,6 +58,7 @@ class Candidate:
         readable: its manifest can be read.
         in_progress: it has no manifest (yet).
         parents: ids of the backups that it cannot be restored without.
+        regular: it is not of data that a restore replaced.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Candidate:
     readable: bool = True
     in_progress: bool = False
     parents: tuple[str, ...] = ()
+    regular: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +117,7 @@ def plan(policy: Policy, candidates: t.Sequence[Candidate], now: datetime.dateti
 
 def _sound(found: t.Sequence[Candidate]) -> set[str]:
     """Return the ids of the good backups whose parents, and theirs, are all there and good."""
-    good = [item for item in found if item.good and item.readable and not item.in_progress]
+    good = [item for item in found if item.good and item.readable and item.regular and not item.in_progress]
     sound: set[str] = set()
     while more := {item.id for item in good if item.id not in sound and sound.issuperset(item.parents)}:
         sound |= more
@@ -162,6 +164,9 @@ def _apply_rails(
         reasons[item.id].append(f"min_good {position} of {policy.min_good}")
     for item_id, why in _unknown(found).items():
         reasons[item_id].append(why)
+    for item in found:
+        if not item.regular:
+            reasons[item.id].append("it is of data that a restore replaced")
     for item in found:
         if (now - item.moment).total_seconds() < policy.grace_seconds:
             reasons[item.id].append(f"younger than {_span(policy.grace_seconds)} (grace)")

@@ -21,7 +21,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 
-NOT_RECOVERY = frozenset(("list", "prepare", "remove"))
+NOT_RECOVERY = frozenset(("list", "prepare", "remove", "survey"))
 """Phases of a verification by restore that a recovery does not go through; the others make up ``rto_seconds``."""
 
 

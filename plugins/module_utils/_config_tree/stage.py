@@ -96,9 +96,8 @@ def validate(validators: t.Sequence[Validator], entries: t.Sequence[Entry], stag
             verdicts.append(Verdict(validator, "not_installed"))
             continue
         if program is None:
-            raise MainstayError(
-                f"validate with {validator.shown}", f"the program {validator.argv[0]} is not installed", "install it before this task", argv=list(validator.argv)
-            )
+            cause = f"the program {validator.argv[0]} is not installed"
+            raise MainstayError(f"validate with {validator.shown}", cause, "install it before this task", argv=list(validator.argv))
         rc, out, err = run([program, *argv[1:]])
         if rc != 0:
             tail = _tail(err.strip() or out, stage, entries)

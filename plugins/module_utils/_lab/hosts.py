@@ -24,10 +24,11 @@ CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 @dataclass(frozen=True)
 class Host:
-    """A host that the lab should have: its name in the inventory and its fixed address."""
+    """A host that the lab should have: its name in the inventory, its fixed address, and what it boots."""
 
     name: str
     address: str
+    image: Image
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Lab:
     Attributes:
         name: prefix of all its containers, and the name of its network.
         subnet: CIDR of the network; the engine takes the first address, the package cache the second.
-        image: what the hosts boot.
+        image: what the package cache runs in.
         hosts: the hosts to make.
         keys_dir: folder with a file of authorised SSH keys for each user (``ops``).
         cache_dir: folder that keeps downloaded packages from one lab to the next.
@@ -116,7 +117,7 @@ def run_options(lab: Lab, runtime: Runtime, host: Host) -> list[str]:
     for other in lab.hosts:
         if other.name != host.name:
             options += ["--add-host", f"{other.name}:{other.address}"]
-    return [*options, lab.image.name, "/sbin/init"]
+    return [*options, host.image.name, "/sbin/init"]
 
 
 def cache_options(lab: Lab) -> list[str]:
@@ -149,22 +150,20 @@ def fingerprint(options: t.Sequence[str]) -> str:
     return hashlib.sha256("\0".join(options).encode()).hexdigest()[:16]
 
 
-def plan_present(wanted: t.Mapping[str, str], found: t.Mapping[str, Found], has_image: bool, has_network: bool, lab: Lab) -> list[Action]:
+def plan_present(wanted: t.Mapping[str, str], found: t.Mapping[str, Found], missing: t.Sequence[Image], has_network: bool, lab: Lab) -> list[Action]:
     """What it takes to have every wanted container running.
 
     Args:
         wanted: container name to the fingerprint of its settings.
         found: containers of this lab that exist.
-        has_image: whether the image is there.
+        missing: images that are not there.
         has_network: whether the network is there.
         lab: the lab as it should be.
 
     Raises:
         InvalidInput: a running host was made with other settings; it may hold data, so it is not replaced unasked.
     """
-    actions = []
-    if not has_image:
-        actions.append(Action("build", "image", lab.image.name))
+    actions = [Action("build", "image", image.name) for image in missing]
     if not has_network:
         actions.append(Action("create", "network", lab.name))
     for name, spec in wanted.items():
@@ -207,7 +206,9 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
     options.update({lab.container(host.name): run_options(lab, runtime, host) for host in lab.hosts})
     wanted = {name: fingerprint(argv) for name, argv in options.items()}
     networks = runtime.labelled("network", lab.name)
-    plan = plan_present(wanted, find_containers(runtime, lab.name), image_exists(runtime, lab.image), lab.name in networks, lab)
+    images = {image.name: image for image in (lab.image, *(host.image for host in lab.hosts))}
+    missing = [image for image in images.values() if not image_exists(runtime, image)]
+    plan = plan_present(wanted, find_containers(runtime, lab.name), missing, lab.name in networks, lab)
     if check_mode or not plan:
         return plan
     for folder in ("apt", "pip"):
@@ -217,7 +218,7 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
         stream.write(f'Acquire::http::Proxy "http://{lab.cache_address}:{APT_CACHE_PORT}";\n')
     for action in plan:
         if action.kind == "image":
-            build_image(runtime, lab.image)
+            build_image(runtime, images[action.name])
         elif action.kind == "network":
             runtime.call(f"create network {lab.name}", "network", "create", "--subnet", lab.subnet, "--label", f"{LAB_LABEL}={lab.name}", lab.name)
 

@@ -70,7 +70,10 @@ class Monitor:
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """The running process: its id and start (in clock ticks since boot) that tell it from others, when that was (epoch), and whether its program was replaced."""
+    """The running process.
+
+    Its id and start (in clock ticks since boot) tell it from others; then when that was (seconds since the epoch), and whether its program was replaced since.
+    """
 
     pid: int
     ticks: int
@@ -206,24 +209,12 @@ class Live:
     def _log_in(self) -> Server:
         deadline = time.monotonic() + self._access.timeout
         while True:
-            problem: MainstayError | None = None
             for login in self._access.logins(self.daemon.port):
-                server = Server(login)
-                try:
-                    server.command("PING", doing="log in")
-                    return server
-                except LoginFailed as error:
-                    problem = LoginFailed(error.doing, error.cause, "if the password is being changed, give the one before as previous_password too")
-                except Refused as error:
-                    if error.cause.startswith("LOADING"):
-                        return server
-                    problem = error
-                except Unreachable as error:
-                    problem = error
-                server.close()
-            assert problem is not None
-            if isinstance(problem, Refused) or time.monotonic() > deadline:
-                raise problem
+                tried = _try(login)
+                if isinstance(tried, Server):
+                    return tried
+            if isinstance(tried, Refused) or time.monotonic() > deadline:
+                raise tried
             time.sleep(POLL_SECONDS)
 
     def users(self) -> str:
@@ -250,6 +241,24 @@ class Live:
         reply = self.server.command("SENTINEL", "MASTER", name, doing=f"read the master {name}")
         words = [_text(word) for word in reply]
         return dict(zip(words[::2], words[1::2]))
+
+
+def _try(login: Login) -> Server | MainstayError:
+    """Return the server, logged in to, or what kept it from that; one that is still loading its data counts as reached."""
+    server = Server(login)
+    try:
+        server.command("PING", doing="log in")
+        return server
+    except LoginFailed as error:
+        problem: MainstayError = LoginFailed(error.doing, error.cause, "if the password is being changed, give the one before as previous_password too")
+    except Refused as error:
+        if error.cause.startswith("LOADING"):
+            return server
+        problem = error
+    except Unreachable as error:
+        problem = error
+    server.close()
+    return problem
 
 
 def _text(word: t.Any) -> str:

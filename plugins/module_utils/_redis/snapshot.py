@@ -11,7 +11,7 @@ import io
 import platform
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue, View, new_id
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue, new_id
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, require_programs, tool_versions
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
@@ -25,8 +25,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.scan import Sc
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import SavedFile, SourcePlan
 
 KIND = "redis"
-BEFORE_RESTORE = "before_restore"
-"""The label of a backup that a restore took of what it replaced; its value is the id of the backup that was restored."""
 Source = t.Union[SnapshotStream, SavedFile, ScanStream]
 
 
@@ -61,19 +59,6 @@ class Settings:
         """
         require_programs((*self.compression.filters(), *self.encryption.filters()))
         self.encryption.check()
-
-
-def newest_regular(view: View, verified: bool = False) -> Backup | None:
-    """Return the newest good backup that is not of data which a restore replaced, or None.
-
-    Args:
-        view: the catalogue.
-        verified: whether only those count that were restored for trial with success.
-    """
-    for backup in view.newest_first():
-        if (backup.verified_at if verified else backup.good) and BEFORE_RESTORE not in backup.require_manifest().labels:
-            return backup
-    return None
 
 
 def due(newest: Backup | None, max_age: int, now: datetime.datetime) -> bool:
@@ -131,7 +116,7 @@ def take(catalogue: Catalogue, plan: SourcePlan, settings: Settings, phases: dic
 
 def _expected_bytes(catalogue: Catalogue, plan: SourcePlan) -> int:
     """Estimate a snapshot's size from that of the newest backup and the memory used then and now; an RDB file is far more compact than memory."""
-    now, newest = plan.facts.used_memory, newest_regular(catalogue.look())
+    now, newest = plan.facts.used_memory, catalogue.newest_good()
     if newest is None:
         return now
     manifest = newest.require_manifest()

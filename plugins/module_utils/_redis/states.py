@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import maintain, spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, BackupNotFound, Catalogue
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import BEFORE_RESTORE, Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
@@ -30,7 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection imp
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import bounds_from
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.files import layout_of, plan_files, restore_files
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import Target, check_target, look_at, put_right, restore
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import BEFORE_RESTORE, KIND, Settings, due, newest_regular, take
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import KIND, Settings, due, take
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import SourcePlan, plan_source
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import find_program
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import RedisChecks, loaded_keys, read_object
@@ -89,29 +89,12 @@ def _settings(params: Params, labels: t.Mapping[str, str]) -> Settings:
     return Settings(compression, encryption, labels, idle_timeout, wait_timeout, params["work_dir"], params["digest"])
 
 
-def _chosen(params: Params, catalogue: Catalogue) -> Backup:
-    """Return the backup that is meant; a snapshot of data that a restore replaced is meant only by its id.
-
-    Raises:
-        InvalidInput: ``backup_id`` is neither a word nor an id.
-        BackupNotFound: there is none.
-    """
-    selector = params["backup_id"]
-    backup = catalogue.choose(selector)
-    if selector not in ("latest", "latest_verified") or BEFORE_RESTORE not in backup.require_manifest().labels:
-        return backup
-    regular = newest_regular(catalogue.look(), verified=selector == "latest_verified")
-    if regular is None:
-        raise BackupNotFound(f"find backup {selector} of {catalogue.kind} {catalogue.name}", "all good ones are of data that a restore replaced", "name the id")
-    return regular
-
-
 def _present(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     """A good backup that is not older than ``max_age``."""
     login, limit = login_from(params), spec.parse_duration(params["max_age"])
     settings = _settings(params, spec.labels_of(params))
     upkeep, view = maintain.Upkeep.of(params, catalogue), catalogue.look()
-    newest = newest_regular(view)
+    newest = view.newest_good()
     outcome = Outcome(backup=newest, before=view.ids, after=view.ids)
     if not due(newest, limit, utc_now()):
         return maintain.complete(upkeep, outcome, check_mode)
@@ -136,7 +119,7 @@ def _verified(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     """A backup that was verified at the level, or a stronger one, not longer ago than ``max_age``."""
     level, limit, identity = params["verify_level"], spec.parse_duration(params["max_age"]), spec.identity_of(params)
     targets = Targets.of(params)
-    backup = _chosen(params, catalogue)
+    backup = catalogue.choose(params["backup_id"])
     backup.require_manifest()
     outcome = Outcome(backup=backup, before=_results(backup), after=_results(backup))
     if limit and (found := recent(backup, level, limit, utc_now())) is not None:
@@ -163,7 +146,7 @@ def _results(backup: Backup) -> list[str]:
 
 def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     """The server's data, or what lies in its folder, is that of a backup."""
-    identity, backup = spec.identity_of(params), _chosen(params, catalogue)
+    identity, backup = spec.identity_of(params), catalogue.choose(params["backup_id"])
     outcome = RedisOutcome(backup=backup, expected_seconds=expected_seconds(catalogue, backup, backup.require_manifest().bytes_plain))
     outcome.after = [f"{name}: {high} keys" for name, (_low, high) in bounds_from(backup.require_manifest().contents).databases.items()]
     with timed(outcome.phases, "plan"):

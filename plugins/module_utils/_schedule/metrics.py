@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import BEFORE_RESTORE
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 TYPES = ("incremental", "differential", "full")
@@ -141,7 +142,7 @@ def render(schedule: Schedule, state: t.Mapping[str, t.Any]) -> str:
 
 def _figures(schedule: Schedule, listing: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What the catalogue says of the backups that this schedule asks for."""
-    mine = [backup for backup in listing["backups"] if _counts(schedule, backup)]
+    mine = [backup for backup in listing["backups"] if _counts(schedule, backup) and BEFORE_RESTORE not in backup.get("labels", {})]
     good = [backup for backup in mine if backup["good"]]
     verified = [seconds_of(backup["verified_at"]) for backup in mine if backup.get("verified_at")]
     reached = [seconds_of(backup["recoverable_to"]) for backup in good if backup.get("recoverable_to")]

@@ -50,6 +50,15 @@ def reasons(decisions: t.Iterable[Decision], name: str) -> tuple[str, ...]:
 BARE = Policy(min_good=1, grace_seconds=0)
 
 
+def test_what_a_restore_replaced() -> None:
+    """It stays until somebody removes it, and takes no place of a backup that was asked for."""
+    found = [backup("new", DAY, regular=False), backup("a", 2 * DAY), backup("b", 3 * DAY, verified=True), backup("c", 4 * DAY)]
+    decisions = plan(Policy(keep_last=1, min_good=1, grace_seconds=0), found, NOW)
+    assert kept(decisions) == {"new", "a", "b"}
+    assert reasons(decisions, "new") == ("it is of data that a restore replaced",)
+    assert "the newest good one" in reasons(decisions, "a")
+
+
 class TestRules:
     @pytest.mark.parametrize(
         ("rules", "step", "expected"),

@@ -96,7 +96,8 @@ def test_an_absent_path_may_lie_below_an_absent_folder() -> None:
 
 def test_validators() -> None:
     """Numbers in argv are words; without patterns any change counts."""
-    found = request.parse_validators([{"argv": ["a", "-n", 5]}, {"argv": ["b"], "when_changed": ["/etc/b/*"]}, {"argv": ["c"], "when_changed": None, "name": "the third"}])
+    third = {"argv": ["c"], "when_changed": None, "name": "the third"}
+    found = request.parse_validators([{"argv": ["a", "-n", 5]}, {"argv": ["b"], "when_changed": ["/etc/b/*"]}, third])
     assert found == (request.Validator(("a", "-n", "5")), request.Validator(("b",), ("/etc/b/*",)), request.Validator(("c",), name="the third"))
     assert request.parse_validators(None) == ()
 

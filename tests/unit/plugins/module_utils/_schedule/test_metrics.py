@@ -93,6 +93,13 @@ def test_a_store_that_does_not_answer_takes_nothing_back() -> None:
     assert (found["since_timestamp_seconds"], found["last_run_timestamp_seconds"], found["metrics_timestamp_seconds"]) == (NOW, NOW + 60, NOW + 60)
 
 
+def test_what_a_restore_replaced_does_not_count() -> None:
+    """It is younger than the backups that somebody asked for, and none of them."""
+    aside = {**backup(9), "labels": {"before_restore": backup(8)["id"]}}
+    found = figures(LOGICAL, metrics.learn({}, LOGICAL, {"backups": [backup(8), aside]}, None, NOW))
+    assert (found["newest_good_timestamp_seconds"], found["count"]) == (at(8), 1)
+
+
 def test_runs_are_kept_by_operation() -> None:
     """A look in between changes nothing of how the last runs ended."""
     state = metrics.learn({}, LOGICAL, None, metrics.Run("backup", True, False, 3.0), NOW)
