@@ -65,7 +65,8 @@ options:
   restore_method:
     description:
       - V(replicate) loads the backup into a throwaway server on loopback, and lets the server replicate from that.
-        The old data is served until the new data is there in full; an AOF is rewritten; replicas follow. Clients cannot write meanwhile.
+        The old data stays until the new data is there in full. While the server loads it, clients get C(LOADING), also for reads. They cannot write meanwhile.
+        An AOF is rewritten, and replicas follow.
       - It needs C(redis-server) or C(valkey-server) on the host, which is the one that O(login_host) runs on, and memory for the data twice. The user needs
         C(+info), C(+config|get), C(+config|set), C(+replicaof) and C(+bgsave), and should have C(+client|list), which shows Sentinel.
       - Before the server becomes a master again, its data is compared with that of the throwaway server, and the task fails if it differs. These are the keys

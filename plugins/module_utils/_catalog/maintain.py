@@ -13,7 +13,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import ID_PATTERN, TOMBSTONE, Backup, Catalogue, View, time_of
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.copying import CopyPlan, copy, plan_copy
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import NAME
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention import Candidate, Decision, Policy, plan, refusals
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
@@ -114,8 +113,6 @@ def _each(targets: t.Iterable[Catalogue], doing: str, action: t.Callable[[Catalo
     for target in targets:
         try:
             results.append(action(target))
-        except Interrupted:
-            raise
         except MainstayError as error:
             failures.append(f"{target.store.describe()}: {error}")
     if failures:

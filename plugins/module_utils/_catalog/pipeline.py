@@ -19,7 +19,7 @@ import os
 import threading
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import STOP_SECONDS, Command, Interrupted, Process
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import STOP_SECONDS, Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import Store
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
@@ -69,6 +69,7 @@ def write_object(store: Store, key: str, source: Command | Readable, filters: t.
 
     Raises:
         PipelineError: the source or a filter failed, or the source produced too little.
+        ProgramKilled: the source or a filter was killed by somebody else.
         MainstayError: the store failed.
     """
     doing = f"write {key} to {store.describe()}"
@@ -76,9 +77,9 @@ def write_object(store: Store, key: str, source: Command | Readable, filters: t.
         gate = _Gate(chain, chain.start(source, filters), minimum_bytes)
         try:
             store.write_stream(key, gate, expected_bytes)
-        except BaseException as error:
+        except Exception as error:
             chain.stop()
-            if gate.failure is not None and gate.failure is not error and not isinstance(error, Interrupted):
+            if gate.failure is not None and gate.failure is not error:
                 raise gate.failure from error
             raise
         if not gate.complete:
@@ -112,6 +113,7 @@ def read_object(
     Raises:
         DamagedObject: size or hash differ from the manifest.
         PipelineError: a filter or the consuming program failed.
+        ProgramKilled: a filter or the consuming program was killed by somebody else, whatever the consumer made of what came through.
         MainstayError: the store failed, or what the consumer function raised.
     """
     doing = f"read {key} from {store.describe()}"
@@ -125,10 +127,12 @@ def read_object(
                 result = consumer(plain)
                 while plain.read(BLOCK):
                     pass
-            except BaseException:
+            except Exception as error:
                 chain.stop()
                 if chain.feed_error is not None and not isinstance(chain.feed_error, BrokenPipeError):
                     raise chain.feed_error from None
+                if killed := chain.killed:
+                    raise ProgramKilled(doing, killed.failure) from error
                 raise
         chain.finish()
         return result
@@ -266,10 +270,17 @@ class _Chain:
             raise self.feed_error
         failed = [process for process in self._processes if process.failure]
         causes = [process for process in failed if not process.suffered]
+        if killed := self.killed:
+            raise ProgramKilled(self._doing, killed.failure)
         if causes:
             raise PipelineError(self._doing, causes[0].failure)
         if failed or self.feed_error is not None:
             raise PipelineError(self._doing, "the stream was not read to its end")
+
+    @property
+    def killed(self) -> Process | None:
+        """The first of the joined programs that was killed by somebody else; its neighbours failed for want of it."""
+        return next((process for process in self._processes if process.killed), None)
 
     def stop(self) -> None:
         """End what still runs; no error."""

@@ -19,12 +19,32 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 
 STOP_SECONDS = 5.0
 TAIL_LINES = 20
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that tell a program to end."""
+KILLS = (*ENDING, signal.SIGKILL)
+"""Signals that come from outside, such as from a kernel that lacks memory; by any other one a program ends itself."""
 
 _live: set[Process] = set()
 
 
-class Interrupted(MainstayError):
-    """The module was told to stop by a signal."""
+class Interrupted(BaseException):
+    """The module was told to stop by a signal: who waits and tries again must not go on, so it is no error that somebody on the way may take for another.
+
+    :func:`interruptible` turns it into the ``error`` that it holds.
+    """
+
+    def __init__(self, error: MainstayError) -> None:
+        """Take what is to be said in the end."""
+        super().__init__(str(error))
+        self.error = error
+
+
+class ProgramKilled(MainstayError):
+    """A program was ended by a signal from outside, which says nothing of the data that it had."""
+
+    def __init__(self, doing: str, cause: object) -> None:
+        """Build the error; see :class:`MainstayError`."""
+        super().__init__(doing, cause, "see whether the host lacks memory, and try again")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +155,12 @@ class Process:
         return f"{self.label} {how}" + (f": {self.tail}" if self.tail else "")
 
     @property
+    def killed(self) -> bool:
+        """Whether the joined program was ended by a signal that was not ours. PostgreSQL's programs handle SIGTERM themselves and then say so."""
+        status = self._popen.returncode
+        return not self.stopped and (-status in KILLS or bool(status and "terminated by user" in self.tail))
+
+    @property
     def suffered(self) -> bool:
         """Whether the joined program failed only because the one after it in the pipe had gone, or because it was told to stop."""
         status = self._popen.returncode
@@ -161,6 +187,7 @@ def run(command: Command, doing: str, next_step: str = "", stdin: int | None = N
     """Run a program to its end and return its standard output; an absent ``stdin`` is ``/dev/null``.
 
     Raises:
+        ProgramKilled: it was killed by somebody else.
         MainstayError: it did not end with status 0; the cause holds the tail of its standard error.
     """
     read_fd, write_fd = os.pipe()
@@ -175,7 +202,7 @@ def run(command: Command, doing: str, next_step: str = "", stdin: int | None = N
             process.stop()
             raise
         if process.join():
-            raise MainstayError(doing, process.failure, next_step)
+            raise ProgramKilled(doing, process.failure) if process.killed else MainstayError(doing, process.failure, next_step)
     return text
 
 
@@ -187,19 +214,47 @@ def end_all() -> None:
 
 @contextlib.contextmanager
 def interruptible(doing: str) -> t.Iterator[None]:
-    """Turn SIGTERM, SIGINT and SIGHUP into :class:`Interrupted`, after ending every child process.
+    """Let SIGTERM, SIGINT and SIGHUP end every child process, then raise :class:`Interrupted` in the main thread.
 
     The children go first: whoever waits for their output then sees its end instead of waiting on.
+
+    Raises:
+        MainstayError: such a signal came.
     """
 
     def stop(number: int, frame: types.FrameType | None) -> None:
         end_all()
-        raise Interrupted(doing, f"the module received {signal.Signals(number).name}")
+        raise Interrupted(MainstayError(doing, f"the module received {signal.Signals(number).name}"))
 
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in ENDING}
+    try:
+        yield
+    except Interrupted as interrupted:
+        raise interrupted.error from interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> t.Iterator[None]:
+    """Put off signals that end the process while it would leave things half done. After an error they are forgotten: the process ends by that.
+
+    Threads other than the main one are not interrupted anyway.
+    """
+    received: list[int] = []
+
+    def put_off(number: int, frame: types.FrameType | None) -> None:
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, put_off) for number in ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    for number in received[:1]:
+        signal.raise_signal(number)

@@ -58,7 +58,9 @@ class Targets:
 
 
 class VerificationFailed(MainstayError):
-    """The backup is at fault. (That it could not be tried, for want of a key, a program or disk, is any other error and is not recorded.)"""
+    """The backup is at fault. (That it could not be tried, for want of a key, a program or disk, or as a program was killed, is any other error and is not
+    recorded.)
+    """
 
 
 class KindChecks(t.Protocol):

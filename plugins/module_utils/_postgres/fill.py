@@ -16,7 +16,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK, DamagedObject, PipelineError
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Interrupted, run
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, roles
@@ -195,6 +195,7 @@ def fill_database(means: Means, source: Source, database: t.Mapping[str, t.Any],
 
     Raises:
         PipelineError: ``pg_restore`` or a filter failed, or the stored object is damaged.
+        ProgramKilled: ``pg_restore`` or a filter was killed by somebody else.
         VerificationFailed: what came out is not what was backed up.
         MainstayError: the server or the store failed.
     """
@@ -248,7 +249,7 @@ def _restore_staged(means: Means, source: Source, database: t.Mapping[str, t.Any
             command = Command((*argv, "-j", str(means.jobs), path), means.environment.variables, pass_fds=means.environment.pass_fds)
             try:
                 run(command, f"restore the database {database['name']}")
-            except Interrupted:
+            except ProgramKilled:
                 raise
             except MainstayError as error:
                 raise PipelineError(error.doing, error.cause) from error

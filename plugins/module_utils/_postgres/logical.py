@@ -16,7 +16,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catalogue as catalogues
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, require_programs, tool_versions
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Interrupted
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts
@@ -186,8 +186,6 @@ def _dump_databases(
         try:
             with _progress.current().phase(f"dump {database['name']}", database["size_bytes"]):
                 return _dump_database(login, desired, planned, draft, environment, database, group)
-        except Interrupted:
-            raise
         except MainstayError as error:
             raise MainstayError(f"dump the database {database['name']}", error, **error.details) from error
 

@@ -19,7 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import PipelineError
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, ProgramKilled, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts, roles
@@ -149,7 +149,7 @@ def throwaway_server(bin_dir: str, work_dir: str, phases: dict[str, float], libr
                 raise MainstayError("start a throwaway server", cause, "install the extension's package on this host" if missing else "") from error
         yield Login(host=folder, port=PORT, user=SUPERUSER, ssl_mode="disable")
     finally:
-        with timed(phases, "remove"):
+        with timed(phases, "remove"), uninterrupted():
             _progress.current().phase("remove")
             if os.path.exists(f"{data}/postmaster.pid"):
                 with contextlib.suppress(MainstayError):
@@ -243,6 +243,8 @@ class PostgresChecks:
         command = Command((program, "--all", "--install-missing", "--heapallindexed", "--no-password", "--maintenance-db=template1"), variables)
         try:
             run(command, "check the restored tables and indexes")
+        except ProgramKilled:
+            raise
         except MainstayError as error:
             raise VerificationFailed(error.doing, error.cause) from error
         return True

@@ -172,6 +172,9 @@ class Server:
             raise refusal(doing, str(error)) from error
         except (redis.exceptions.RedisError, OSError) as error:
             raise Unreachable(doing, error, "check login_host, login_port, tls and that the server runs") from error
+        except BaseException:  # redis-py before 4.5 keeps a connection whose reply was not read, and takes it for the next command's
+            self._client.connection_pool.disconnect()
+            raise
 
     def info(self) -> dict[str, str]:
         """Return the fields of ``INFO``."""

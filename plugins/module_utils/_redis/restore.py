@@ -4,7 +4,8 @@
 """Restore by replication: a throwaway server loads the snapshot, the live one replicates from it and is made a master again.
 
 The live server's files are never touched: it replaces its data in one step (``repl-diskless-load swapdb``), rewrites its AOF and serves its
-replicas as after any synchronisation. Until the swap it serves the old data; writes are refused from ``REPLICAOF`` to the end.
+replicas as after any synchronisation. It has the old data until the swap, but while it loads the new, clients get ``LOADING``, also for reads. Writes are
+refused from ``REPLICAOF`` to the end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
@@ -210,7 +212,8 @@ def restore(
 
     Raises:
         ContentDiffers: the live server has other data than the throwaway one that it replicated from.
-        MainstayError: it failed; the live server is a master with its settings as before, and the message says which data it has.
+        MainstayError: it failed; the live server is a master with its settings as before, or ``warnings`` in the error's details say what could not be put
+            back. The message says which data it has.
     """
     manifest = backup.require_manifest()
     products = ("valkey-server", "redis-server") if target.facts.product == "valkey" else ("redis-server", "valkey-server")
@@ -244,13 +247,11 @@ def _replicate(server: Server, target: Target, source: Throwaway, timeout: float
     if not target.settings["masterauth"]:
         settings |= {"masteruser": "", "masterauth": source.password}
     with _temporary(server, target, settings, note):
-        try:
+        with _at_the_end(lambda: _promote(server, timeout)):
             server.command("REPLICAOF", LOOPBACK, source.port, doing="begin to replicate from the throwaway server")
             keys = _wait_level(server, source, doing, timeout)
             with timed(phases, "compare"):
                 content = compare(source.login, server.login, sum(keys.values()), timeout)
-        finally:
-            _promote(server, timeout)
     facts = read_facts(server)
     if facts.role != "master":
         raise MainstayError(doing, f"it is a {facts.role} of {facts.master} after the restore", "see whether Sentinel has moved the master meanwhile")
@@ -271,18 +272,43 @@ def _promote(server: Server, timeout: float) -> None:
 
 
 @contextlib.contextmanager
+def _at_the_end(put_back: t.Callable[[], None]) -> t.Iterator[None]:
+    """Put something back at the end, whatever happens. That it fails after an error is a warning beside that error, which is the cause more often than not.
+
+    Raises:
+        MainstayError: what was raised within, or else that it could not be put back.
+    """
+    try:
+        yield
+    except BaseException as raised:
+        error = raised.error if isinstance(raised, Interrupted) else raised
+        try:
+            with uninterrupted():
+                put_back()
+        except MainstayError as second:
+            if isinstance(error, MainstayError):
+                error.details["warnings"] = [*error.details.get("warnings", []), str(second)]
+        raise
+    with uninterrupted():
+        put_back()
+
+
+@contextlib.contextmanager
 def _temporary(server: Server, target: Target, settings: t.Mapping[str, str], note: str) -> t.Iterator[None]:
     """Change settings of the running server and put them back; nothing is written to its configuration file. A note is kept for the case of a kill."""
     changed = {name: value for name, value in settings.items() if name in target.settings and target.settings[name] != value}
-    _write_note(note, target.facts.run_id, {name: target.settings[name] for name in changed})
-    try:
+
+    def put_back() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(note)
+        for name in changed:
+            server.set_config(name, target.settings[name])
+
+    with _at_the_end(put_back):
+        _write_note(note, target.facts.run_id, {name: target.settings[name] for name in changed})
         for name, value in changed.items():
             server.set_config(name, value)
         yield
-    finally:
-        os.unlink(note)
-        for name in changed:
-            server.set_config(name, target.settings[name])
 
 
 def _wait_level(server: Server, source: Throwaway, doing: str, timeout: float) -> dict[str, int]:

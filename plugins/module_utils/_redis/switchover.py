@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import signal
 import time
-import types
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
@@ -53,7 +52,6 @@ PAUSE_SHARE = 0.5
 
 They publish to the server, which is held like a write. The answers to their PINGs wait behind it, so a pause as long as ``down-after-milliseconds`` makes them
 fail over by themselves."""
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _OLDEST = (6, 2)
 
@@ -263,8 +261,9 @@ class _Move:
                 with current().phase("wait until the Sentinels have read the priorities"):
                     self._await_seen()
             yield
-        except MainstayError as error:
+        except (MainstayError, Interrupted) as raised:
             if left := self._put_back(changed):
+                error = raised.error if isinstance(raised, Interrupted) else raised
                 error.details["warnings"] = left
             raise
         self._outcome.warnings += self._put_back(changed)
@@ -481,24 +480,6 @@ def _distance(ours: ServerFacts, theirs: ServerFacts) -> str:
     if ours.replication_id != theirs.replication_id:
         return "it follows another master"
     return f"link {theirs.link_status or 'none'}, offset {theirs.offset} of {ours.offset}"
-
-
-@contextlib.contextmanager
-def uninterrupted() -> t.Iterator[None]:
-    """Put off signals that end the process while it would leave things half done. After an error they are forgotten: the process ends by that."""
-    received: list[int] = []
-
-    def put_off(number: int, frame: types.FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, put_off) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for number in received[:1]:
-        signal.raise_signal(number)
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:

@@ -18,7 +18,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, run
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
@@ -32,8 +32,6 @@ DEAD_PORT = 1
 """Nobody listens there (tcpmux); a replica of it keeps keys whose time to live is over, so that every key can be counted."""
 POLL_SECONDS = 0.05
 FOLDER_PREFIX = "mainstay-redis-"
-KILLS = (signal.SIGKILL, signal.SIGTERM)
-"""Signals that come from outside, such as from a kernel that lacks memory; by any other one a program ends itself."""
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -89,16 +87,22 @@ def private_folder(work_dir: str) -> t.Iterator[str]:
     Raises:
         InvalidInput: ``work_dir`` cannot be used, or is too long for a Unix socket below it.
     """
-    try:
-        _remove_left(work_dir)
-        folder, lock = _locked_folder(work_dir)
-    except OSError as error:
-        raise InvalidInput(f"use work_dir {work_dir}", error.strerror or error) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            with uninterrupted():
+                _remove_left(work_dir)
+                folder, lock = _locked_folder(work_dir)
+                stack.callback(_remove, folder, lock)
+        except OSError as error:
+            raise InvalidInput(f"use work_dir {work_dir}", error.strerror or error) from error
         if len(os.fsencode(folder)) + len("/s") > SOCKET_PATH_LIMIT:
             raise InvalidInput(f"use work_dir {work_dir}", f"with it the path of a Unix socket is longer than {SOCKET_PATH_LIMIT} bytes", "use a shorter path")
         yield folder
-    finally:
+
+
+def _remove(folder: str, lock: int) -> None:
+    """Remove a folder and give up its lock."""
+    with uninterrupted():
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
@@ -212,14 +216,16 @@ class Throwaway:
 
         Raises:
             LoadFailed: it ended, and its log says why.
-            MainstayError: it has not loaded in time, or was killed.
+            ProgramKilled: it was killed, or told to end by SIGTERM, which Redis does without an error.
+            MainstayError: it has not loaded in time.
         """
         deadline = time.monotonic() + timeout
         while True:
             if not self.running:
-                if (number := -self._process.join()) in KILLS:
-                    cause = f"it was killed by {signal.Signals(number).name}"
-                    raise MainstayError("load the snapshot into a throwaway server", cause, "see whether the host lacks memory")
+                status = self._process.join()
+                if not status or self._process.killed:
+                    cause = f"it was killed by {signal.Signals(-status).name}" if status else "somebody told it to end"
+                    raise ProgramKilled("load the snapshot into a throwaway server", cause)
                 raise LoadFailed("load the snapshot into a throwaway server", self.last_words())
             with contextlib.suppress(Unreachable):  # it does not listen yet
                 facts = read_facts(self.server)
@@ -254,15 +260,16 @@ class Throwaway:
 
     def stop(self) -> None:
         """End it."""
-        self.server.close()
-        self._process.stop()
+        with uninterrupted():
+            self.server.close()
+            self._process.stop()
 
 
 @contextlib.contextmanager
 def throwaway(program: str, folder: str, listen: Listen | None = None, keep_expired: bool = False) -> t.Iterator[Throwaway]:
     """Run a server on the snapshot ``dump.rdb`` of a private folder, and end it."""
-    running = Throwaway(program, folder, listen, keep_expired)
-    try:
+    with contextlib.ExitStack() as stack:
+        with uninterrupted():
+            running = Throwaway(program, folder, listen, keep_expired)
+            stack.callback(running.stop)
         yield running
-    finally:
-        running.stop()

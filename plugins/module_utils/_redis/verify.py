@@ -14,7 +14,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
@@ -24,7 +24,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, bounds_from, compare_keys
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import BadSnapshot, RdbObserver
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import read_host_memory
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import KILLS, LoadFailed, find_program, private_folder, throwaway
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import LoadFailed, find_program, private_folder, throwaway
 
 PARSERS: t.Mapping[str, t.Callable[[bytes], object]] = {ACL_NAME: parse_acl, CONFIG_NAME: parse_config}
 """The small objects beside the snapshot, by how their names begin."""
@@ -288,15 +288,15 @@ class _Checker:
         """Return what the checker objects to; empty if nothing.
 
         Raises:
-            MainstayError: it was killed, so that nothing is known.
+            ProgramKilled: nothing is known.
         """
         if self._process is None:
             return ""
         self._close_feed()
-        if not (status := self._process.join()):
+        if not self._process.join():
             return ""
-        if -status in KILLS:
-            raise MainstayError("parse the snapshot", self._process.failure, "see whether the host lacks memory")
+        if self._process.killed:
+            raise ProgramKilled("parse the snapshot", self._process.failure)
         lines = os.pread(self._output, 1 << 20, 0).decode(errors="replace").splitlines()
         said = " ".join(line for line in lines if line.startswith("---") or "rror" in line)
         return f"{self._process.label} found it damaged: {said or lines[-1:] or self._process.failure}"

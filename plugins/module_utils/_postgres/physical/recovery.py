@@ -15,7 +15,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, rows
@@ -157,7 +157,8 @@ def recovered_server(
             on_landing(_wait(login, data_dir, log, end_lsn))
             yield login
         finally:
-            _stop(bin_dir, data_dir, account)
+            with uninterrupted():
+                _stop(bin_dir, data_dir, account)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

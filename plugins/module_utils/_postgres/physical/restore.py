@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import connect, value
@@ -387,6 +388,9 @@ def restore(
             landing = _recover(holdings, choice, place.data_dir, bin_dir, user, archiving, phases)
     except MainstayError as error:
         raise _left_behind(error, place) from error
+    except Interrupted as interrupted:
+        interrupted.error = _left_behind(interrupted.error, place)
+        raise
     if landing is not None:
         with acting_as(account):
             _forget_target(place.data_dir)

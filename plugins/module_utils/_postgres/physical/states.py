@@ -16,7 +16,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import ID_PATTERN, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.maintain import NEW, Upkeep
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.retention import Policy
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, timed
@@ -81,7 +80,7 @@ class Session:
         for number in numbers if numbers is not None else range(1, len(self.catalogues) + 1):
             try:
                 results.append(action(number))
-            except (Interrupted, InvalidInput):
+            except InvalidInput:
                 raise
             except MainstayError as error:
                 failures.append((number, error))

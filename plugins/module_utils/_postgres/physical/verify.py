@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import facts
@@ -252,6 +252,8 @@ def _check(trial: Trial, login: Login, bin_dir: str) -> dict[str, t.Any]:
         command = Command((program, "--all", "--install-missing", "--heapallindexed", jobs, *connection_options), {"PGSSLMODE": "disable"}, cwd="/")
         try:
             run(command, "check the restored tables and indexes")
+        except ProgramKilled:
+            raise
         except MainstayError as error:
             raise VerificationFailed(error.doing, error.cause) from error
         amcheck = True

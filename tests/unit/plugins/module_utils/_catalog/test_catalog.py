@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import typing as t
 
@@ -200,13 +201,17 @@ def shell(script: str) -> Command:
     return Command(("sh", "-c", script))
 
 
+def len_of(plain: t.BinaryIO) -> int:
+    """A consumer that takes whatever comes."""
+    return len(plain.read())
+
+
 class TestPipeline:
     @pytest.mark.parametrize(
         ("source", "filters", "cause"),
         [
             (shell("echo x; exit 3"), ZSTD, "sh ended with status 3"),
             (shell("echo x; echo 'no more' >&2; exit 1"), ZSTD, "sh ended with status 1: no more"),
-            (shell("echo x; kill -9 $$"), ZSTD, "sh was killed by SIGKILL"),
             (shell("true"), ZSTD, "the source produced 0 bytes, at least 1 are plausible"),
             (shell("cat /dev/zero"), (shell("head -c 100000 > /dev/null; echo full >&2; exit 4"), *ZSTD), "sh ended with status 4: full"),
             (shell("cat /dev/zero"), (Command(("cat",)), shell("head -c 100000; exit 5")), "sh ended with status 5"),
@@ -221,6 +226,31 @@ class TestPipeline:
         with pytest.raises(pipeline.PipelineError, match=cause):
             pipeline.write_object(catalogue.store, "a/b", source, filters, 1)
         assert catalogue.store.list("") == [] and not process._live
+
+    def test_a_source_that_is_killed(self, catalogue: catalogues.Catalogue) -> None:
+        with pytest.raises(process.ProgramKilled, match="sh was killed by SIGKILL"):
+            pipeline.write_object(catalogue.store, "a/b", shell("echo x; kill -9 $$"), ZSTD, 1)
+        assert catalogue.store.list("") == [] and not process._live
+
+    @pytest.mark.parametrize("number", sorted(process.KILLS))
+    @pytest.mark.parametrize("where", ["the first filter", "the last filter", "the consumer"])
+    def test_a_reader_that_is_killed(self, catalogue: catalogues.Catalogue, number: signal.Signals, where: str) -> None:
+        """Also where the consumer takes what is left for damage; a program that ends itself by a signal has failed."""
+        written = pipeline.write_object(catalogue.store, "a", io.BytesIO(os.urandom(4 << 20)), (), 1)
+        dies = shell(f"head -c 100000; kill -{number:d} $$; sleep 60")
+        filters = {"the first filter": (dies, Command(("cat",))), "the last filter": (Command(("cat",)), dies)}.get(where, ())
+
+        def judge(plain: t.BinaryIO) -> None:
+            if len(plain.read()) != written.bytes:
+                raise pipeline.DamagedObject("read it", "it is short")
+
+        consumers: list[t.Any] = [judge, len_of, shell("cat > /dev/null")] if filters else [dies]
+        for consumer in consumers:
+            with pytest.raises(process.ProgramKilled, match=f"could not read a from .*: sh was killed by {number.name}; see whether the host lacks memory"):
+                pipeline.read_object(catalogue.store, "a", (written.bytes, written.sha256), filters, consumer)
+        with pytest.raises(pipeline.PipelineError, match="sh was killed by SIGABRT"):
+            pipeline.read_object(catalogue.store, "a", (written.bytes, written.sha256), (shell("kill -ABRT $$"),), len_of)
+        assert not process._live
 
     def test_a_program_that_is_not_there(self, catalogue: catalogues.Catalogue) -> None:
         before = len(os.listdir("/proc/self/fd"))
