@@ -95,6 +95,13 @@ def name_of(pid: int) -> str:
     return "?"
 
 
+def at_work(pid: int, program: str) -> bool:
+    """Whether a process is this program, and not asked for its version only."""
+    with contextlib.suppress(OSError):
+        return name_of(pid) == program and b"--version" not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 def kill_once(
     subject: Subject, moment: float, choose: random.Random, number: int = signal.SIGKILL, share: float = 0.4, **given: t.Any
 ) -> tuple[str, Result | None]:

@@ -9,14 +9,15 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import time
 import typing as t
 
 import psycopg2
 import pytest
-from drill import Subject, kill_drill, s3_store
+from drill import Subject, at_work, descendants, kill_drill, s3_store
 from servers import AgeKeys, HostileS3, PostgresServer, Runner, postgresql
-from subjects import archive_with_pgbackrest, fill, kill_server, redis_server
+from subjects import archive_with_pgbackrest, fill, kill_server, redis_server, until
 
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.config import Settings, render
 
@@ -79,6 +80,34 @@ def physical(run_module: Runner, server: PostgresServer, server_root: pathlib.Pa
 
 def test_physical(physical: Subject) -> None:
     kill_drill(physical, KILLS, "pg_backup by pgBackRest")
+
+
+@pytest.mark.parametrize(
+    ("level", "program", "number", "jobs"),
+    [
+        ("content", "age", signal.SIGKILL, 1),
+        ("content", "pg_restore", signal.SIGKILL, 1),
+        ("restore", "zstd", signal.SIGKILL, 1),
+        ("restore", "pg_restore", signal.SIGKILL, 1),
+        ("restore", "pg_restore", signal.SIGTERM, 1),
+        ("restore", "pg_restore", signal.SIGTERM, 2),
+    ],
+)
+def test_a_program_that_is_killed_while_the_module_verifies(
+    subject: Subject, server_root: pathlib.Path, tmp_path: pathlib.Path, level: str, program: str, number: signal.Signals, jobs: int
+) -> None:
+    """By the kernel for want of memory, or by somebody who tells it to end: said so, and no fault of the backup."""
+    subject.options["store"] = {"type": "local", "path": str(tmp_path / "store")}
+    backup_id = subject.take()["backup"]["id"]
+    (work_dir := server_root / "work").mkdir(exist_ok=True)
+    given = {"state": "verified", "backup_id": backup_id, "verify_level": level, "max_age": "0", "work_dir": str(work_dir), "restore_jobs": jobs}
+    process = subject.run.start(subject.module, {**subject.options, **given})
+    victim = until(lambda: next((pid for pid in descendants(process.pid) if at_work(pid, program)), 0), f"the start of {program}")
+    os.kill(victim, number)
+    result = subject.run.finish(process)
+    said = f"{program} (was killed by {number.name}|ended with status 1: .*terminated by user)"
+    assert result["failed"] and re.search(f"^could not .*: {said}", result["msg"], re.DOTALL), result
+    assert list(work_dir.iterdir()) == [] and subject.good() == [backup_id], result
 
 
 def test_a_server_that_is_killed(subject: Subject, server: PostgresServer, hostile: HostileS3) -> None:

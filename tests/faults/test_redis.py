@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import typing as t
 
 import pytest
-from drill import Options, Subject, descendants, name_of
+from drill import Options, Subject, at_work, descendants
 from redis_drill import TEMPORARY, clear, live_drill, nothing_left, refill, restoring, servers_in, source_drill, target_drill, verify_drill, write_drill
 from servers import AgeKeys, Runner
 from subjects import Redis, following, redis_server, until
@@ -81,32 +82,29 @@ def test_snapshots_of_a_server_that_is_written_to(subject: Subject, source: Redi
         assert min(write_drill(subject, busy, empty, 5, work_dir)) > 2500, "the machine cannot write that fast"
 
 
-def at_work(pid: int, program: str) -> bool:
-    """Whether a process is this program, and not asked for its version only."""
-    with contextlib.suppress(OSError):
-        return name_of(pid) == program and b"--version" not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
-
-
 @pytest.mark.parametrize(
-    ("level", "program"),
+    ("level", "program", "number"),
     [
-        ("content", "age"),
-        ("content", "zstd"),
-        ("content", "redis-check-rdb"),
-        ("restore", "age"),
-        ("restore", "redis-server"),
+        ("content", "age", signal.SIGKILL),
+        ("content", "age", signal.SIGTERM),
+        ("content", "zstd", signal.SIGKILL),
+        ("content", "redis-check-rdb", signal.SIGKILL),
+        ("restore", "age", signal.SIGKILL),
+        ("restore", "redis-server", signal.SIGKILL),
+        ("restore", "redis-server", signal.SIGTERM),
     ],
 )
-def test_a_program_that_is_killed_while_the_module_verifies(subject: Subject, work_dir: pathlib.Path, level: str, program: str) -> None:
-    """SIGKILL of one of its programs, as the kernel does for want of memory: said so, and no fault of the backup."""
+def test_a_program_that_is_killed_while_the_module_verifies(
+    subject: Subject, work_dir: pathlib.Path, level: str, program: str, number: signal.Signals
+) -> None:
+    """By the kernel for want of memory, or by somebody who tells it to end: said so, and no fault of the backup."""
     backup_id = subject.take()["backup"]["id"]
     options = {**subject.options, "state": "verified", "backup_id": backup_id, "verify_level": level, "max_age": "0", "work_dir": str(work_dir)}
     process = subject.run.start(subject.module, options)
     victim = until(lambda: next((pid for pid in descendants(process.pid) if at_work(pid, program)), 0), f"the start of {program}")
-    os.kill(victim, signal.SIGKILL)
+    os.kill(victim, number)
     result = subject.run.finish(process)
-    assert result["failed"] and result["msg"].startswith("could not ") and "SIGKILL" in result["msg"], result
+    assert result["failed"] and re.search(f"^could not .*: .*(was killed by {number.name}|somebody told it to end)", result["msg"]), result
     nothing_left(work_dir)
     assert subject.good() == [backup_id], result
 

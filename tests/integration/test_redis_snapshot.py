@@ -11,6 +11,7 @@ import pathlib
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -126,6 +127,22 @@ def test_reads_from_a_replica(job: Job, pair: tuple[RedisServer, RedisServer]) -
     direct = job(**above.login, max_age="0", prefer_replica=False)
     assert direct["backup"]["source"]["role"] == "master"
     assert above.client().info()["total_forks"] > forks
+
+
+def test_a_signal_is_not_taken_for_the_error_of_a_replica(job: Job, start_redis: Starter) -> None:
+    """One that takes connections and never answers, when SIGTERM comes: the run ends, and does not go on with the master."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        above = start_redis()
+        announced = {"replica_announce_ip": "127.0.0.1", "replica_announce_port": str(silent.getsockname()[1])}
+        below = start_redis(replicaof=f"127.0.0.1 {above.port}", **announced)
+        until(lambda: below.client().info()["master_link_status"] == "up", "the first synchronisation")
+        process = job.start(**above.login)
+        connection, _unused = silent.accept()
+        with connection:
+            process.terminate()
+            failed(job.finish(process), "the module received SIGTERM")
+    assert job.files == []
 
 
 def test_replicas_that_are_not_fit(job: Job, start_redis: Starter) -> None:

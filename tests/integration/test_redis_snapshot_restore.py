@@ -178,6 +178,21 @@ def test_a_server_that_a_killed_restore_left_is_put_right(job: Job, start_redis:
     server.stop()
 
 
+def test_a_target_that_dies_is_the_cause(job: Job, start_redis: Starter) -> None:
+    """That nothing could be put back in it either is said beside, not instead."""
+    server = start_redis(rdb_key_save_delay="0")
+    server.fill()
+    job(**server.login)
+    process = job.start(**server.login, state="restored", force=True, snapshot_before=False)
+    until(lambda: server.client().info()["role"] == "slave", "the beginning of the replication")
+    server.stop()
+    result = job.finish(process)
+    failed(result, f"could not read the state on Redis at 127.0.0.1:{server.port}: ")
+    where = f"on Redis at 127.0.0.1:{server.port}: "
+    again, setting = result["warnings"]
+    assert again.startswith(f"could not make it a master again {where}") and setting.startswith(f"could not change the setting repl-diskless-load {where}")
+
+
 def settings_of(server: RedisServer) -> dict[str, str]:
     """The settings that a restore changes."""
     return {name: server.client().config_get(name)[name] for name in ("replica-read-only", "masterauth", "masteruser", "repl-diskless-load")}

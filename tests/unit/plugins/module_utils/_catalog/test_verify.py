@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import io
 import pathlib
+import signal
 import typing as t
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catal
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manifest as manifests
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import verify
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import KILLS, Command, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
@@ -92,6 +94,33 @@ class TestTargets:
     def test_data_from_the_future_is_of_now(self, catalogue: catalogues.Catalogue) -> None:
         backup = make(catalogue)
         assert verify.age_seconds(backup, backup.require_manifest().recoverable_to - AGE) == 0.0
+
+
+class Reader(Checks):
+    """A kind whose objects are read by a shell script."""
+
+    def __init__(self, script: str) -> None:
+        super().__init__({}, {})
+        self.script = script
+
+    def content(self, backup: t.Any, record: t.Any) -> t.Any:
+        return Command(("sh", "-c", self.script))
+
+
+class TestPrograms:
+    @pytest.mark.parametrize("number", sorted(KILLS))
+    def test_one_that_is_killed_says_nothing_of_the_backup(self, catalogue: catalogues.Catalogue, number: signal.Signals) -> None:
+        backup = make(catalogue)
+        with pytest.raises(ProgramKilled, match=f"sh was killed by {number.name}"):
+            verify.verify(catalogue, backup, "content", Identity(), Reader(f"kill -{number:d} $$; sleep 60"))
+        assert catalogue.choose(backup.id).good and catalogue.choose(backup.id).verifications == ()
+
+    @pytest.mark.parametrize(("script", "cause"), [("exit 1", "sh ended with status 1"), ("kill -SEGV $$", "sh was killed by SIGSEGV")])
+    def test_one_that_fails_does(self, catalogue: catalogues.Catalogue, script: str, cause: str) -> None:
+        backup = make(catalogue)
+        with pytest.raises(verify.VerificationFailed, match=cause):
+            verify.verify(catalogue, backup, "content", Identity(), Reader(script))
+        assert not catalogue.choose(backup.id).good
 
 
 class TestExpectation:
