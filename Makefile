@@ -93,7 +93,7 @@ bench-backup: setup-test ## measure backups of PostgreSQL against other tools, i
 	PYTHONPATH=tests/bench python -m backup --work $(W) --size $(or $(SIZE),2G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
 bench-redis-failover: setup-lab ## measure failovers of Redis on lab hosts, into docs/redis.md; RUNS=10 SCENARIO=planned
-	PYTHONPATH=tests python -m drills.redis --runs $(or $(RUNS),10) $(if $(SCENARIO),--scenario $(SCENARIO))
+	PYTHONPATH=tests python -m drills.redis --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
 
 bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
 	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))

@@ -53,15 +53,16 @@ def rows(outcomes: t.Sequence[Outcome]) -> list[Row]:
     return found
 
 
-def targets(row: Row, max_lag: float) -> list[Target]:
-    """Compare a row with what must hold; ``max_lag`` is min-replicas-max-lag in seconds."""
+def targets(row: Row, max_lag: float, slack: float = 1.0) -> list[Target]:
+    """Compare a row with what must hold; ``max_lag`` is min-replicas-max-lag in seconds, and limits of gaps are ``slack`` times as long."""
     found = []
     scenario = row.scenario
     if scenario.compared:
         return found
     if scenario.gap_limit is not None:
         worst = max(outcome.gap for outcome in row.outcomes)
-        found.append(Target(f"gap at most {scenario.gap_limit:g} s", f"{worst:.2f} s", worst <= scenario.gap_limit))
+        limit = scenario.gap_limit * slack
+        found.append(Target(f"gap at most {limit:g} s", f"{worst:.2f} s", worst <= limit))
     if scenario.loses_nothing:
         lost = max(row.figures("lost"))
         found.append(Target("nothing lost", f"{lost:.0f} lost", lost == 0))
@@ -74,12 +75,12 @@ def targets(row: Row, max_lag: float) -> list[Target]:
     return found
 
 
-def missed(outcomes: t.Sequence[Outcome], max_lag: float) -> list[str]:
-    """Return in sentences which targets are missed."""
+def missed(outcomes: t.Sequence[Outcome], max_lag: float, slack: float = 1.0) -> list[str]:
+    """Return in sentences which targets are missed; limits of gaps are ``slack`` times as long."""
     return [
         f"{row.scenario.key}{' with WAIT' if row.waited else ''}: {target.what}, but {target.found}"
         for row in rows(outcomes)
-        for target in targets(row, max_lag)
+        for target in targets(row, max_lag, slack)
         if not target.met
     ]
 

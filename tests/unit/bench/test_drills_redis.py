@@ -235,6 +235,13 @@ def test_targets(run: Outcome, problem: str) -> None:
     assert (problem in found[0] if problem else found == []) and len(found) == bool(problem), found
 
 
+def test_slack() -> None:
+    """A busy machine may take longer, but not lose anything."""
+    assert report.missed([outcome("host", gap=15.9)], 3, slack=2) == []
+    assert report.missed([outcome("host", gap=16.1)], 3, slack=2) == ["host: gap at most 16 s, but 16.10 s"]
+    assert report.missed([outcome("planned", lost=1)], 3, slack=2) == ["planned: nothing lost, but 1 lost"]
+
+
 def test_three() -> None:
     """Minimum, median, maximum; once if there is but one."""
     assert report.three([3, 1, 2]) == "1 / 2 / 3"
