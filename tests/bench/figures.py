@@ -185,10 +185,10 @@ def targets_table(wanted: t.Sequence[Target]) -> str:
     return table(["target", "found", ""], [[target.what, target.found, target.verdict] for target in wanted])
 
 
-def stream_target(found: Findings, key: str, what: str) -> Target:
-    """Judge whether a peer of ours is as fast as the best of those that make one compressed stream."""
+def stream_target(found: Findings, key: str, what: str, against: str = "") -> Target:
+    """Judge whether a peer of ours is as fast as the one ``against``, or as the best of those that make one compressed stream."""
     ours = found.measured(key)
-    streams = [result for result in found.results if result.one_stream and result.complete]
+    streams = [result for result in found.results if result.one_stream and result.complete and against in ("", result.key)]
     if ours is None or not streams:
         return Target(what, "", None)
     best = min(streams, key=lambda result: result.seconds)

@@ -22,11 +22,11 @@ from endpoint import s3_endpoint
 from measure import Job, JobFailed, run
 
 from snapshot.limits import find_limits
-from snapshot.peers import MODULE, Bench, EncryptedStream, File, Peer, Saved, Snapshot, SnapshotS3, Stream
+from snapshot.peers import MODULE, Bench, EncryptedStream, File, Peer, PlainSnapshot, Saved, Snapshot, SnapshotS3, Stream
 from snapshot.report import SnapshotFindings, page, targets
 from snapshot.servers import Server, load
 
-PEERS: tuple[type[Peer], ...] = (Snapshot, SnapshotS3, Stream, EncryptedStream, File, Saved)
+PEERS: tuple[type[Peer], ...] = (Snapshot, PlainSnapshot, SnapshotS3, Stream, EncryptedStream, File, Saved)
 ROOM = 10
 """The folder needs room for this many times the data: what six peers store, two copies that are staged, and a restored one."""
 SMALL = 10

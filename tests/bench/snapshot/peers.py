@@ -206,6 +206,17 @@ class Snapshot(Peer):
         module_result(run(module_job("redis_snapshot", self.options(target, state="restored", work_dir=str(self.bench.scratch)))))
 
 
+class PlainSnapshot(Snapshot):
+    """The same as most scripts do it."""
+
+    name, key = "**`redis_snapshot`**, `encryption.type: none`", "redis-snapshot-plain"
+    what = "the same without encryption"
+
+    def options(self, server: Server | None = None, **more: t.Any) -> dict[str, t.Any]:
+        """See :meth:`Snapshot.options`."""
+        return super().options(server, encryption={"type": "none"}, **more)
+
+
 class SnapshotS3(Snapshot):
     """The same into a bucket."""
 

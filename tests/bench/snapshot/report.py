@@ -44,14 +44,17 @@ class SnapshotFindings(Findings):
 
 def targets(found: SnapshotFindings) -> list[Target]:
     """Compare with what is asked."""
-    speed = stream_target(found, "redis-snapshot", "at least as fast as the best `redis-cli --rdb` into one compressed stream")
+    speed = [
+        stream_target(found, "redis-snapshot-plain", "not encrypted: at least as fast as `redis-cli --rdb` through zstd", "redis-cli"),
+        stream_target(found, "redis-snapshot", "encrypted: at least as fast as `redis-cli --rdb` through zstd and age", "redis-cli-age"),
+    ]
     words = {"redis-snapshot": "into a folder", "redis-snapshot-s3": "to S3, boto3 included"}
     memory = [
         memory_target(found, f"memory of its own under 64 MiB whatever the size, {words[result.key]}", MEMORY_LIMIT, [result])
         for result in found.results
         if result.key in words
     ]
-    return [speed, *memory, staging_target(found), noop_target(found)]
+    return [*speed, *memory, staging_target(found), noop_target(found)]
 
 
 PAGE = """## Snapshots of Redis
