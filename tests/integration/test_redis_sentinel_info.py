@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import signal
 import threading
@@ -13,7 +14,7 @@ import typing as t
 
 import pytest
 from conftest import Runner
-from redis_cluster import Cluster, running
+from redis_cluster import Cluster, running, until
 
 Result = dict[str, t.Any]
 
@@ -76,6 +77,19 @@ def test_a_healthy_cluster(cluster: Cluster, look: t.Callable[..., Result]) -> N
             "tilt": False,
             "failover_in_progress": False,
         }
+
+
+def test_a_client_that_read_a_snapshot_is_no_replica(cluster: Cluster, look: t.Callable[..., Result]) -> None:
+    """Sentinel lists it for ever, with the port 0: that is no replica that has gone."""
+    client = cluster.client(cluster.master)
+    with contextlib.closing(client):
+        client.connection_pool.get_connection().send_command("PSYNC", "?", "-1")
+        until(lambda: any(replica["port"] == "0" for replica in cluster.replicas(cluster.sentinels[0])), "Sentinel taking a client for a replica")
+    seen = look(wait_for="healthy", expect_replicas=2)
+    assert seen["problems"] == [] and [sentinel["known_replicas"] for sentinel in seen["sentinels"]] == [2, 2, 2]
+    for sentinel in cluster.sentinels:
+        cluster.client(sentinel).execute_command("SENTINEL", "RESET", "main")
+
 
 
 def test_a_dead_sentinel_and_a_dead_replica(cluster: Cluster, look: t.Callable[..., Result]) -> None:

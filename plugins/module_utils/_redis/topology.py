@@ -207,7 +207,7 @@ def read_sentinel(access: Access, address: Address) -> SentinelView:
     try:
         with access.sentinel(address) as sentinel:
             fields = fields_of(ask(sentinel, "MASTER", name))
-            replicas = ask(sentinel, "REPLICAS", name)
+            replicas = [fields_of(reply) for reply in ask(sentinel, "REPLICAS", name)]
             tilt = sentinel.info().get("sentinel_tilt", "0") == "1"
             quorum_ok, quorum_says = _check_quorum(sentinel, name)
             master = named_master(sentinel, name)
@@ -219,7 +219,8 @@ def read_sentinel(access: Access, address: Address) -> SentinelView:
     return SentinelView(
         address,
         master=master,
-        replicas=tuple(_known_replica(fields_of(reply)) for reply in replicas),
+        # A client that reads a snapshot from the master has no port of its own; Sentinel takes it for a replica, and remembers it.
+        replicas=tuple(_known_replica(fields) for fields in replicas if fields["port"] != "0"),
         known_sentinels=int(fields["num-other-sentinels"]) + 1,
         usable_sentinels=int(usable[1]) if usable else 0,
         quorum=int(fields["quorum"]),
