@@ -244,18 +244,14 @@ class Live:
 
 
 def _try(login: Login) -> Server | MainstayError:
-    """Return the server, logged in to, or what kept it from that; one that is still loading its data counts as reached."""
+    """Return the server, logged in to, or what kept it from that; one that still loads its data answers ``INFO`` as well."""
     server = Server(login)
     try:
-        server.command("PING", doing="log in")
+        server.command("INFO", "server", doing="log in")
         return server
     except LoginFailed as error:
         problem: MainstayError = LoginFailed(error.doing, error.cause, "if the password is being changed, give the one before as previous_password too")
-    except Refused as error:
-        if error.cause.startswith("LOADING"):
-            return server
-        problem = error
-    except Unreachable as error:
+    except (Refused, Unreachable) as error:
         problem = error
     server.close()
     return problem
