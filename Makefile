@@ -95,6 +95,9 @@ bench-backup: setup-test ## measure backups of PostgreSQL against other tools, i
 bench-redis-failover: setup-lab ## measure failovers of Redis on lab hosts, into docs/redis.md; RUNS=10 SCENARIO=planned
 	PYTHONPATH=tests python -m drills.redis --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
 
+bench-postgres-failover: setup-lab ## measure failovers of PostgreSQL on lab hosts, into docs/postgres.md; RUNS=10 SCENARIO=planned
+	PYTHONPATH=tests python -m drills.postgres --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
+
 bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
 	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
@@ -115,4 +118,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-probe bench-redis bench-redis-failover lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean
