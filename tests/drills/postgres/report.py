@@ -56,7 +56,8 @@ def describe(outcome: Outcome) -> str:
     judged = outcome.judged
     return (
         f"{outcome.before} to {outcome.after}: gap {outcome.gap:.2f} s, {judged['lost']} of {judged['acknowledged']} acknowledged rows lost, "
-        f"{judged['second_writer_rows']} taken by a second writer, two primaries for {judged['second_primary_seconds']:.1f} s; {kinds_of_errors([outcome.errors])}"
+        f"{judged['second_writer_rows']} taken by a second writer, two primaries for {judged['second_primary_seconds']:.1f} s; "
+        f"{kinds_of_errors([outcome.errors])}"
     )
 
 
