@@ -80,7 +80,7 @@ class Cluster:
         before = {name: self.one(name, "SELECT current_setting('primary_conninfo')") for name in standbys}
         for name in standbys:
             self.set(name, "primary_conninfo", "")
-            until(lambda: not self[name].query("SELECT FROM pg_stat_wal_receiver"), f"the end of the receiver of {name}")
+            until(lambda: not self[name].query("SELECT 1 FROM pg_stat_wal_receiver"), f"the end of the receiver of {name}")
         return before
 
     def connect_again(self, conninfo: t.Mapping[str, str]) -> None:

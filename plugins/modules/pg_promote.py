@@ -16,7 +16,8 @@ description:
     and whatever speaks against that makes the module refuse.
   - Refused are a primary that answers and takes writes, or that a standby still hears from, members of different clusters, a target on an older timeline
     or with paused replaying, and the loss of more than is allowed. Nothing is changed then.
-  - If a member takes writes already, nobody is promoted. Standbys that do not follow it yet are told to, so a run that was cut off is finished by the same task.
+  - If a member takes writes already, nobody is promoted. Standbys that do not follow it yet are told to, so a run that was cut off is finished by the same
+    task.
 options:
   target:
     description:
@@ -67,8 +68,9 @@ options:
     type: int
     default: 60
 notes:
-  - "The login needs EXECUTE on C(pg_promote), C(pg_ls_waldir) and C(pg_reload_conf), the roles C(pg_monitor) and C(pg_checkpoint), REPLICATION for slots, and
-    C(ALTER SYSTEM) on C(primary_conninfo), or to be a superuser. What it may not do beyond the promotion is a warning."
+  - "The login needs the role C(pg_monitor) and EXECUTE on C(pg_promote). For the rest it needs the role C(pg_checkpoint), REPLICATION to make slots, and
+    to repoint standbys C(ALTER SYSTEM) on C(primary_conninfo) and EXECUTE on C(pg_reload_conf). What it may not do of the rest is a warning.
+    A superuser may do all."
   - A standby that does not follow within O(wait_timeout) is a warning too, since the new primary takes writes by then.
   - PostgreSQL writes C(primary_conninfo) into its own log when it changes. So have its password in a C(passfile).
   - When a host without power took the primary along, standbys may take themselves for connected up to C(wal_receiver_timeout). That is no obstacle unless a
@@ -150,7 +152,9 @@ timeline_after:
   type: int
   returned: success
 lsn:
-  description: Position at which the new timeline begins. In check mode it is what the target has received. What the old primary wrote after it is lost.
+  description:
+    - Position at which the new timeline begins. In check mode it is what the target has received. What the old primary wrote after it is lost.
+    - Empty if nobody was promoted and the primary was restarted since its own promotion.
   type: str
   returned: success
   sample: 0/5000148

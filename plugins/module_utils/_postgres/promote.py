@@ -105,12 +105,18 @@ class Plan:
         return t.cast(State, self.target.state)
 
     @property
+    def checkpoints(self) -> bool:
+        """Whether a checkpoint is written after the promotion, so that the new timeline is in pg_control, from which pg_rewind reads it."""
+        return self.promotes and self.state.rights.checkpoint
+
+    @property
     def actions(self) -> list[str]:
         """What it does, in words and in order."""
         name = self.target.name
         slots = [f"make the replication slot {slot} on {name}" for slot in self.slots]
-        promotion = [f"promote {name}", f"write a checkpoint on {name}"] if self.promotes else []
-        return [*slots, *promotion, *(f"have {repoint.name} follow {name}" for repoint in self.repoints)]
+        promotion = [f"promote {name}"] if self.promotes else []
+        checkpoint = [f"write a checkpoint on {name}"] if self.checkpoints else []
+        return [*slots, *promotion, *checkpoint, *(f"have {repoint.name} follow {name}" for repoint in self.repoints)]
 
     def lost_bytes(self, position: int) -> int:
         """Return how much of the old log is lost, as far as is known, if the new timeline begins at a position."""
@@ -198,6 +204,8 @@ def unfit(view: View, seen: Seen) -> str:
     state = seen.state
     if state is None:
         return f"it does not answer ({seen.error})"
+    if not state.rights.see_log:
+        return "the login may not see its log, and so not its timeline (GRANT pg_monitor)"
     newest = max(each.state.timeline for each in view.standbys if each.state)
     if state.timeline < newest:
         return f"it is on timeline {state.timeline}, and there is a standby on {newest}"
@@ -249,6 +257,8 @@ def _weigh(view: View, wish: Wish, target: Seen) -> Plan:
         for each in view.standbys
         if each.state and each.state.streams and each.state.receiver and each.state.receiver.heard_seconds is not None and wish.fenced in each.upstream
     ]
+    if not state.rights.checkpoint:
+        warnings.append(f"the login may not write a checkpoint on {target.name}; wait for its own before pg_rewind")
     old = wish.fenced or next(iter(target.upstream), "")
     plan = Plan(target, True, old, end, known, to_rejoin=rejoin, warnings=tuple(warnings))
     lost, seconds = plan.lost_bytes(state.received), plan.lost_seconds(state.received, state.last_commit)
@@ -358,7 +368,7 @@ class Outcome:
 
     Attributes:
         timeline: of the new primary.
-        position: where its timeline begins.
+        position: where its timeline begins; 0 if it was restarted since, and that is not known any more.
         last_commit: time of the last commit that it has of the old one.
         following: names of the standbys that stream from it.
         to_rejoin: names of members that cannot follow it as they are.
@@ -387,8 +397,9 @@ class _Promotion:
         if self._plan.promotes:
             with timed(phases, "promote"), current().phase(f"promote {self._target}"):
                 self._promote()
-            with timed(phases, "checkpoint"), current().phase(f"write a checkpoint on {self._target}"):
-                self._checkpoint()
+        if self._plan.checkpoints:
+            with timed(phases, "checkpoint"), current().phase(f"write a checkpoint on {self._target}"), connect(self._login) as connection:
+                execute(connection, "CHECKPOINT")
         with timed(phases, "follow"), current().phase(f"wait until the standbys follow {self._target}"):
             for repoint in self._plan.repoints:
                 self._repoint(repoint)
@@ -424,14 +435,6 @@ class _Promotion:
         self._outcome.timeline, self._outcome.last_commit = state.timeline, state.last_commit
         self._outcome.position = self._outcome.position if state.replayed is None else state.replayed
 
-    def _checkpoint(self) -> None:
-        """Have the new timeline in pg_control, from which pg_rewind reads it."""
-        if not self._plan.state.rights.checkpoint:
-            self._outcome.warnings.append(f"the login may not write a checkpoint on {self._target}; wait for its own before pg_rewind")
-            return
-        with connect(self._login) as connection:
-            execute(connection, "CHECKPOINT")
-
     def _repoint(self, repoint: Repoint) -> None:
         try:
             with connect(self._access.at(self._access.find(repoint.name))) as connection:
@@ -461,12 +464,14 @@ class _Promotion:
             self._outcome.warnings.append(f"{name} has applied what {self._target} does not have, and needs pg_rewind or a new base backup")
 
     def _follows(self, seen: Seen) -> bool:
-        return seen.state is not None and bool(seen.state.streams) and seen.state.timeline >= self._outcome.timeline
+        """Tell whether a standby has something of the new timeline; its receiver says that it streams before the new primary has let it in."""
+        state, outcome = seen.state, self._outcome
+        return state is not None and bool(state.streams) and state.timeline >= outcome.timeline and state.received > outcome.position
 
     def _has_parted(self, seen: Seen) -> bool:
         """Tell whether a standby has applied more of the old timeline than the new one has of it, so that it never follows by itself."""
         state = seen.state
-        return state is not None and state.timeline < self._outcome.timeline and (state.replayed or 0) > self._outcome.position
+        return state is not None and state.timeline < self._outcome.timeline and (state.replayed or 0) > self._outcome.position > 0
 
 
 def _expected(view: View, plan: Plan) -> list[str]:
@@ -511,7 +516,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
         view = look(access)
         plan = plan_promotion(view, wish)
     state, others = plan.state, _expected(view, plan)
-    position = state.received if plan.promotes else state.position if state.replayed is None else state.replayed
+    position = state.received if plan.promotes else state.replayed or 0
     timeline = state.timeline + 1 if plan.promotes else state.timeline
     following = [name for name in others if name not in plan.to_rejoin]
     outcome = Outcome(timeline, position, state.last_commit, following, list(plan.to_rejoin), phases, list(plan.warnings))
@@ -533,7 +538,7 @@ def _result(view: View, plan: Plan, outcome: Outcome, seconds: float) -> dict[st
         "old_primary": plan.old,
         "timeline_before": plan.state.timeline,
         "timeline_after": outcome.timeline,
-        "lsn": lsn(outcome.position),
+        "lsn": lsn(outcome.position or None),
         "lost_bytes": plan.lost_bytes(outcome.position),
         "lost_seconds": plan.lost_seconds(outcome.position, outcome.last_commit) if plan.promotes else 0.0,
         "loss_known": plan.loss_known,

@@ -112,8 +112,9 @@ class Receiver:
 
 @dataclasses.dataclass(frozen=True)
 class Rights:
-    """What the login may do on a member beyond looking."""
+    """What the login may do on a member beyond looking; without ``see_log`` a standby's timeline may be older than it is in truth."""
 
+    see_log: bool
     promote: bool
     checkpoint: bool
     make_slots: bool
@@ -246,13 +247,13 @@ _SETTINGS = """
            'synchronous_standby_names', 'cluster_name', 'default_transaction_read_only')
 """
 _RIGHTS = """
-    SELECT has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS promote, r.rolsuper AS checkpoint,
-           r.rolsuper OR r.rolreplication AS make_slots, r.rolsuper AS repoint
+    SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS see_log, has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS promote,
+           r.rolsuper AS checkpoint, r.rolsuper OR r.rolreplication AS make_slots, r.rolsuper AS repoint
       FROM pg_roles r WHERE r.rolname = current_user
 """
 _RIGHTS_SINCE_15 = """
-    SELECT has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS promote, r.rolsuper OR pg_has_role('pg_checkpoint', 'USAGE') AS checkpoint,
-           r.rolsuper OR r.rolreplication AS make_slots,
+    SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS see_log, has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS promote,
+           r.rolsuper OR pg_has_role('pg_checkpoint', 'USAGE') AS checkpoint, r.rolsuper OR r.rolreplication AS make_slots,
            has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AND has_function_privilege('pg_reload_conf()', 'EXECUTE') AS repoint
       FROM pg_roles r WHERE r.rolname = current_user
 """
@@ -261,14 +262,16 @@ _RIGHTS_SINCE_15 = """
 def read_state(connection: t.Any) -> State:
     """Ask a member what it is."""
     row = rows(connection, _STATE)[0]
-    version_num = row.pop("version_num")
+    rights = Rights(**rows(connection, _RIGHTS_SINCE_15 if row.pop("version_num") >= 150000 else _RIGHTS)[0])
+    if rights.see_log and row["in_recovery"]:
+        row["timeline"] = max(row["timeline"], _newest_segment(connection))
     settings = {each["name"]: each["setting"] or "" for each in rows(connection, _SETTINGS)}
     conninfo = settings.pop("primary_conninfo", None)
     receivers = [Receiver(**each) for each in rows(connection, _RECEIVER)]
     return State(
-        **{**row, "timeline": max(row["timeline"], _newest_segment(connection)) if row["in_recovery"] else row["timeline"]},
+        **row,
         settings=settings,
-        rights=Rights(**rows(connection, _RIGHTS_SINCE_15 if version_num >= 150000 else _RIGHTS)[0]),
+        rights=rights,
         receiver=receivers[0] if receivers else None,
         slots=tuple(Slot(**each) for each in rows(connection, _SLOTS)),
         followers=tuple(Follower(**each) for each in rows(connection, _FOLLOWERS)),
@@ -277,12 +280,10 @@ def read_state(connection: t.Any) -> State:
 
 
 def _newest_segment(connection: t.Any) -> int:
-    """Return the newest timeline that a standby has a file of the log of, 0 if the login may not see the files.
+    """Return the newest timeline that a standby has a file of the log of.
 
     What pg_control says is of the last restartpoint, and the receiver, which knows better, is gone when its sender is.
     """
-    if not rows(connection, "SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS may")[0]["may"]:
-        return 0
     newest = rows(connection, "SELECT max(left(name, 8)) AS timeline FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'")[0]["timeline"]
     return int(newest or "0", 16)
 
@@ -442,7 +443,7 @@ def _problems_of_standby(view: View, seen: Seen, max_lag_bytes: int) -> t.Iterat
         yield f"{seen.name} does not stream"
     if primary is None or primary.state is None:
         return
-    if state.timeline < primary.state.timeline:
+    if state.timeline < primary.state.timeline and state.rights.see_log:
         yield f"{seen.name} is on timeline {state.timeline}, {primary.name} on {primary.state.timeline}"
     if state.timeline > primary.state.timeline:
         yield f"{seen.name} is on timeline {state.timeline}, newer than that of {primary.name} ({primary.state.timeline}): another primary was promoted"

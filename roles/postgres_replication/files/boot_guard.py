@@ -14,7 +14,8 @@ otherwise a site that lost its power could never start again. ``--when-alone ref
 so it is asked again for ``--wait`` seconds, and the same check may be run once more when the server is up.
 
 Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly. Needs nothing but Python and PostgreSQL's own
-``pg_controldata`` and ``psql``. Passwords come from the file that ``PGPASSFILE`` names. Any login that may connect will do.
+``pg_controldata`` and ``psql``. It logs in to the peers as standbys do, with the password from the file that ``PGPASSFILE`` names.
+The peers have to be of PostgreSQL 14 or later.
 """
 
 from __future__ import annotations
@@ -35,15 +36,10 @@ CONNECT_SECONDS = 2
 ANSWER_SECONDS = 2
 POLL_SECONDS = 1.0
 
-QUESTION = """
-SELECT system_identifier, pg_is_in_recovery(),
-       CASE WHEN pg_is_in_recovery()
-            THEN (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline, (SELECT received_tli FROM pg_stat_wal_receiver))
-                    FROM pg_control_checkpoint() c, pg_control_recovery() r)
-            ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END
-  FROM pg_control_system()
-"""
-"""A standby's timeline is the newest one that it has received: its own checkpoint may be older."""
+CONNECTION = "dbname=replication replication=true"
+"""The name of the database is what lines of a password file for standbys have."""
+QUESTIONS = ("IDENTIFY_SYSTEM", "SHOW in_hot_standby")
+"""Asked over the replication protocol: there alone a standby says which timeline it is on now, and not which one it was on at its last checkpoint."""
 
 
 class Unreadable(Exception):
@@ -129,7 +125,7 @@ def read_local(bin_dir: str, data_dir: pathlib.Path) -> Local:
 
 
 def ask(bin_dir: str, peer: Peer, login: t.Mapping[str, str]) -> Answer:
-    """Ask one peer; ``login`` are variables of libpq."""
+    """Ask one peer over the replication protocol; ``login`` are variables of libpq."""
     environment = {
         **os.environ,
         **login,
@@ -137,16 +133,17 @@ def ask(bin_dir: str, peer: Peer, login: t.Mapping[str, str]) -> Answer:
         "PGHOST": peer.host,
         "PGPORT": peer.port,
         "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
-        "PGOPTIONS": f"-c statement_timeout={ANSWER_SECONDS}s",
         "PGAPPNAME": "boot_guard",
     }
-    command = [f"{bin_dir}/psql", "--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--field-separator=|", "--command", QUESTION]
+    command = [f"{bin_dir}/psql", "--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--field-separator=|", f"--dbname={CONNECTION}"]
+    command += [f"--command={question}" for question in QUESTIONS]
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CONNECT_SECONDS + ANSWER_SECONDS, check=True
         )
-        identifier, standby, timeline = done.stdout.strip().split("|")
-        return Answer(peer, "", identifier, standby == "t", int(timeline))
+        system, standby = done.stdout.split()
+        identifier, timeline = system.split("|")[:2]
+        return Answer(peer, "", identifier, standby == "on", int(timeline))
     except subprocess.TimeoutExpired:
         return Answer(peer, f"no answer within {CONNECT_SECONDS + ANSWER_SECONDS} seconds")
     except subprocess.CalledProcessError as error:
@@ -171,7 +168,7 @@ def objection(local: Local, answers: t.Sequence[Answer]) -> str:
         if same and not answer.standby and answer.timeline >= local.timeline:
             return f"{answer.peer.label} is a primary on timeline {answer.timeline}, and this server was one on timeline {local.timeline}"
         if same and answer.standby and answer.timeline > local.timeline:
-            return f"{answer.peer.label} is a standby on timeline {answer.timeline}, newer than timeline {local.timeline} of this server, so another was promoted"
+            return f"{answer.peer.label} is a standby on timeline {answer.timeline}, this server is on {local.timeline}, so another one was promoted"
     return ""
 
 
@@ -216,8 +213,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", required=True, type=pathlib.Path, help="the server's data directory")
     parser.add_argument("--bin-dir", required=True, help="folder of pg_controldata and psql")
     parser.add_argument("--peer", action="append", default=[], type=peer, metavar="NAME=HOST:PORT", help="another server of the cluster; for each one")
-    parser.add_argument("--user", default="postgres", help="role to log in to the peers as")
-    parser.add_argument("--database", default="postgres", help="database to connect to")
+    parser.add_argument("--user", required=True, help="role to log in to the peers as, the one of the standbys")
     parser.add_argument("--ssl-mode", default="prefer", help="as libpq's sslmode")
     parser.add_argument("--ca-cert", default="", help="CA certificates that the peers' certificates are checked against")
     parser.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="ask again so long while no peer says anything (default: 10)")
@@ -235,7 +231,7 @@ def main(argv: t.Sequence[str]) -> int:
         return 1
     if local.standby or not given.peer:
         return 0
-    login = {"PGUSER": given.user, "PGDATABASE": given.database, "PGSSLMODE": given.ssl_mode}
+    login = {"PGUSER": given.user, "PGSSLMODE": given.ssl_mode}
     if given.ca_cert:
         login["PGSSLROOTCERT"] = given.ca_cert
     deadline = time.monotonic() + given.wait

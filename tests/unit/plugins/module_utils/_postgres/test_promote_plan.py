@@ -31,7 +31,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.replication
     targets_of,
 )
 
-ALL = Rights(promote=True, checkpoint=True, make_slots=True, repoint=True)
+ALL = Rights(see_log=True, promote=True, checkpoint=True, make_slots=True, repoint=True)
 STREAMING = Receiver("streaming", 20.0)
 
 
@@ -90,10 +90,12 @@ FENCED = Wish(fenced="data1", accept_unknown_loss=True)
         ([dead("data1"), standby("data2")], Wish(target="data9"), "target is data9, members has data1, data2"),
         ([dead("data1"), standby("data2")], Wish(target="data1", fenced="data1"), "target and fenced_member are both data1"),
         ([dead("data1"), standby("data2", paused=True)], FENCED, "data2: it has paused replaying"),
-        ([dead("data1"), standby("data2", rights=Rights(False, True, True, True))], FENCED, "the login may not promote it"),
+        ([dead("data1"), standby("data2", rights=Rights(True, False, True, True, True))], FENCED, "the login may not promote it"),
+        ([dead("data1"), standby("data2", rights=Rights(False, True, True, True, True))], FENCED, "the login may not see its log"),
         ([dead("data1"), standby("data2"), standby("data3", timeline=2)], Wish("data2", "data1"), "it is on timeline 1, and there is a standby on 2"),
         ([dead("data1"), standby("data2", received=2000), standby("data3", timeline=2)], FENCED, "their histories have parted"),
-        ([dead("data1"), standby("data2")], Wish(fenced="data1"), "nobody knows how much data1 wrote after 0/3E8, which data2 has: the commits of the last 10 "),
+        ([dead("data1"), standby("data2")], Wish(fenced="data1"), "nobody knows how much data1 wrote after 0/3E8, which data2 has"),
+        ([dead("data1"), standby("data2")], Wish(fenced="data1"), "the commits of the last 10 seconds at most"),
         ([dead("data1"), standby("data2")], Wish(fenced="data1", primary_lsn=1500), "lacks 500 bytes of the log that data1 (primary_lsn) has, 0 may be lost"),
         ([dead("data1"), standby("data2")], Wish(fenced="data1", primary_lsn=1500, allow_loss=499), "499 may be lost"),
         ([dead("data1"), standby("data2"), standby("data3", received=1200)], Wish("data2", "data1", accept_unknown_loss=True), "lacks 200 bytes"),
@@ -112,7 +114,7 @@ def test_what_is_refused(seen: list[Seen], wish: Wish, words: str) -> None:
         ([standby("data2", received=900), standby("data3")], "data3"),
         ([standby("data2"), standby("data3")], "data2"),
         ([standby("data2"), standby("data3", timeline=2, received=1001)], "data3"),
-        ([standby("data2", received=1200, rights=Rights(False, True, True, True)), standby("data3")], "data3"),
+        ([standby("data2", received=1200, rights=Rights(True, False, True, True, True)), standby("data3")], "data3"),
     ],
 )
 def test_the_best_standby(seen: list[Seen], chosen: str) -> None:
@@ -153,7 +155,7 @@ def test_the_others_follow() -> None:
             standby("data3", settings=slot),
             standby("data4", "data3"),
             standby("data5", conninfo=None),
-            standby("data6", rights=Rights(True, True, True, False)),
+            standby("data6", rights=Rights(True, True, True, True, False)),
             standby("data7", "", conninfo=""),
             standby("data8", settings={"recovery_target_timeline": "current"}, conninfo="host=data1 password=open"),
             dead("data9"),
@@ -234,6 +236,7 @@ def test_whom_a_connection_string_names(conninfo: str, expected: list[tuple[str,
         ([primary("data1"), standby("data2", receiver=Receiver(None, None))], []),
         ([primary("data1", written=3000), standby("data2", receiver=STREAMING)], ["data2 is 2000 bytes behind data1, more than 1500"]),
         ([primary("data1", timeline=2), standby("data2", receiver=STREAMING)], ["data2 is on timeline 1, data1 on 2"]),
+        ([primary("data1", timeline=2), standby("data2", receiver=STREAMING, rights=Rights(False, True, True, True, True))], []),
         (
             [primary("data1"), standby("data2", timeline=2, receiver=STREAMING)],
             ["data2 is on timeline 2, newer than that of data1 (1): another primary was promoted"],
