@@ -67,6 +67,15 @@ class Cluster:
                     return True
         return False
 
+    def recovery(self, name: str) -> int:
+        """Return the process id of what replays the log on a standby."""
+        postmaster = (self[name].data_dir / "postmaster.pid").read_text().splitlines()[0]
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError, IndexError):
+                if b": startup" in path.read_bytes() and path.with_name("stat").read_text().rpartition(")")[2].split()[1] == postmaster:
+                    return int(path.parent.name)
+        raise AssertionError(f"{name} replays nothing")
+
     def settle(self, primary: str, *standbys: str) -> None:
         """Wait until standbys stream from a primary and have everything."""
         for name in standbys:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import threading
 import typing as t
@@ -49,7 +51,7 @@ def takes_writes(cluster: Cluster, name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def lost(server_root: pathlib.Path) -> t.Iterator[Cluster]:
-    """A cluster whose primary will be lost, with rows that no standby has received."""
+    """A cluster whose primary will be lost, with rows that no standby has received. The tests that use it go on from each other."""
     with streaming_cluster(server_root / "pg-promote-lost", log_statement="ddl") as running:
         yield running
 
@@ -220,7 +222,14 @@ def test_a_run_that_was_cut_off_is_finished(server_root: pathlib.Path, run_modul
     with streaming_cluster(server_root / "pg-promote-cut") as cluster:
         ask = asker(cluster, run_module)
         cluster.kill("data1")
-        cluster["data2"].query("SELECT pg_promote()")
+        recovery = cluster.recovery("data2")
+        os.kill(recovery, signal.SIGSTOP)
+        try:
+            late = ask(target="data2", repoint=False, **{**LOST, "wait_timeout": 1})
+        finally:
+            os.kill(recovery, signal.SIGCONT)
+        assert late["failed"] and late["changed"] and "could not promote data2: it is still in recovery after 1 seconds; it was told" in late["msg"], late
+        until(lambda: not cluster.one("data2", "SELECT pg_is_in_recovery()"), "the end of recovery")
         template = f"host={{host}} port={{port}} user=postgres application_name={{name}} passfile={cluster.passfile}"
         shown = tmp_path / "progress"
         shown.touch()

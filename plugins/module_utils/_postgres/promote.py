@@ -180,7 +180,7 @@ def _require_fence(view: View, wish: Wish) -> None:
     followed = sorted({name for each in view.standbys for name in each.upstream if name in silent})
     for each in view.standbys:
         heard = each.state.receiver.heard_seconds if each.state and each.state.streams and each.state.receiver else None
-        if heard is not None and heard < HEARD_SECONDS and not set(each.upstream) & set(answering):
+        if heard is not None and heard < HEARD_SECONDS and each.sender not in answering:
             cause = f"{each.name} got a message from the old primary {heard:.1f} seconds ago, so that one lives"
             raise InvalidInput(DOING, cause, f"fence it, wait {HEARD_SECONDS:g} seconds, and try again; {UNCHANGED}")
     if wish.fenced and wish.fenced not in silent:
@@ -255,11 +255,11 @@ def _weigh(view: View, wish: Wish, target: Seen) -> Plan:
     warnings += [
         f"{each.name} takes itself for connected to the old primary, of which it heard {each.state.receiver.heard_seconds:.0f} seconds ago"
         for each in view.standbys
-        if each.state and each.state.streams and each.state.receiver and each.state.receiver.heard_seconds is not None and wish.fenced in each.upstream
+        if each.state and each.state.streams and each.state.receiver and each.state.receiver.heard_seconds is not None and each.sender == wish.fenced
     ]
     if not state.rights.checkpoint:
         warnings.append(f"the login may not write a checkpoint on {target.name}; wait for its own before pg_rewind")
-    old = wish.fenced or next(iter(target.upstream), "")
+    old = wish.fenced or (target.upstream[0] if len(target.upstream) == 1 else "")
     plan = Plan(target, True, old, end, known, to_rejoin=rejoin, warnings=tuple(warnings))
     lost, seconds = plan.lost_bytes(state.received), plan.lost_seconds(state.received, state.last_commit)
     if lost > wish.allow_loss:
@@ -415,17 +415,15 @@ class _Promotion:
                 self._outcome.warnings.append(f"the replication slot {slot} could not be made: {error.cause}")
 
     def _promote(self) -> None:
-        doing, deadline = f"promote {self._target}", time.monotonic() + self._wait_timeout
-        with connect(self._login) as connection:
-            value(connection, "SELECT pg_promote(false)")
-            while value(connection, "SELECT pg_is_in_recovery()"):
-                if time.monotonic() > deadline:
-                    cause = f"it is still in recovery after {self._wait_timeout:g} seconds"
-                    raise MainstayError(doing, cause, "it was told and may end it by itself: look at its log", changed=True)
-                time.sleep(POLL_SECONDS)
-            value(connection, "SELECT txid_current()")  # fails unless it takes writes
-            state = read_state(connection)
-        before = self._plan.state.timeline
+        doing, before = f"promote {self._target}", self._plan.state.timeline
+        try:
+            with connect(self._login) as connection:
+                self._end_recovery(connection)
+                value(connection, "SELECT txid_current()")  # fails unless it takes writes
+                state = read_state(connection)
+        except MainstayError as error:
+            next_step = "it was told, and may become the primary yet: leave the old one fenced, look at the log, and run this again"
+            raise MainstayError(doing, error.cause, next_step, changed=True) from error
         if state.timeline <= before:
             raise MainstayError(doing, f"it takes writes, but its timeline is {state.timeline} after {before}", "look at its log", changed=True)
         if state.timeline > before + 1:
@@ -434,6 +432,14 @@ class _Promotion:
             self._outcome.warnings.append(f"default_transaction_read_only is on at {self._target}, so that its clients cannot write")
         self._outcome.timeline, self._outcome.last_commit = state.timeline, state.last_commit
         self._outcome.position = self._outcome.position if state.replayed is None else state.replayed
+
+    def _end_recovery(self, connection: t.Any) -> None:
+        deadline = time.monotonic() + self._wait_timeout
+        value(connection, "SELECT pg_promote(false)")
+        while value(connection, "SELECT pg_is_in_recovery()"):
+            if time.monotonic() > deadline:
+                raise MainstayError(f"promote {self._target}", f"it is still in recovery after {self._wait_timeout:g} seconds")
+            time.sleep(POLL_SECONDS)
 
     def _repoint(self, repoint: Repoint) -> None:
         try:

@@ -104,10 +104,12 @@ class Follower:
 
 @dataclasses.dataclass(frozen=True)
 class Receiver:
-    """What receives the log on a standby: its status, None if the login may not see it, and the seconds since it heard of the sender."""
+    """What receives the log on a standby: its status, the seconds since it heard of its sender, and where that is; all None if the login may not see it."""
 
     status: str | None
     heard_seconds: float | None
+    host: str | None = None
+    port: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,13 +171,20 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A member and its state, or why there is none; ``upstream`` are the members that it is told to receive from, ``strangers`` addresses of no member."""
+    """A member and its state, or why there is none.
+
+    Attributes:
+        upstream: names of the members that it is told to receive from.
+        strangers: addresses of no member that it is told to receive from.
+        sender: the one that its receiver is connected to, by name or else by address; empty if there is none.
+    """
 
     member: Member
     state: State | None = None
     error: str = ""
     upstream: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
+    sender: str = ""
 
     @property
     def name(self) -> str:
@@ -235,7 +244,10 @@ _STATE = """
            CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS paused,
            extract(epoch FROM pg_last_xact_replay_timestamp())::float8 AS last_commit, extract(epoch FROM clock_timestamp())::float8 AS clock
 """
-_RECEIVER = "SELECT status, extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 AS heard_seconds FROM pg_stat_wal_receiver"
+_RECEIVER = """
+    SELECT status, extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 AS heard_seconds, sender_host AS host, sender_port AS port
+      FROM pg_stat_wal_receiver
+"""
 _SLOTS = """
     SELECT slot_name AS name, slot_type AS kind, active, active_pid, wal_status,
            (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - restart_lsn)::bigint AS retained
@@ -303,8 +315,10 @@ def look_at(access: Access, member: Member) -> Seen:
             state = read_state(connection)
     except MainstayError as error:
         return Seen(member, error=" ".join(error.cause.split()))
-    upstream, strangers = _senders(access, state)
-    return Seen(member, state, "", upstream, strangers)
+    upstream, strangers = _names(access, targets_of(state.conninfo or "") if state.in_recovery else [])
+    receiver = state.receiver
+    known, unknown = _names(access, [(receiver.host, receiver.port)] if receiver and receiver.host and receiver.port else [])
+    return Seen(member, state, "", upstream, strangers, next(iter((*known, *unknown)), ""))
 
 
 def _reach(member: Member) -> None:
@@ -342,12 +356,10 @@ def _addresses(host: str) -> frozenset[str]:
     return frozenset([host])
 
 
-def _senders(access: Access, state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return whom a standby receives from: names of members, and addresses that are of none."""
-    if not state.in_recovery or not state.conninfo:
-        return (), ()
+def _names(access: Access, targets: t.Iterable[tuple[str, int]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return who is at these hosts and ports: names of members, and addresses that are of none."""
     names, strangers = list[str](), list[str]()
-    for host, port in targets_of(state.conninfo):
+    for host, port in targets:
         found = [member.name for member in access.members if member.port == port and _addresses(member.host) & _addresses(host)]
         names += found
         strangers += [] if found else [f"{host}:{port}"]

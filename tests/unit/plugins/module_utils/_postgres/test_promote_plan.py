@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -61,6 +62,12 @@ def standby(name: str, upstream: str = "data1", strangers: tuple[str, ...] = (),
     return Seen(Member(name, name, 5432), state(**fields), "", (upstream,) if upstream else (), strangers)
 
 
+def several(name: str, sender: str) -> Seen:
+    """A standby that is told to receive from whichever member takes writes, and receives from one."""
+    seen = standby(name, receiver=Receiver("streaming", 0.4))
+    return dataclasses.replace(seen, upstream=("data1", "data2", "data3"), sender=sender)
+
+
 def primary(name: str, **fields: t.Any) -> Seen:
     """A member that takes writes."""
     return Seen(Member(name, name, 5432), state(**{"in_recovery": False, "written": 1000, "received": 0, "replayed": None, "conninfo": "", **fields}))
@@ -85,6 +92,7 @@ FENCED = Wish(fenced="data1", accept_unknown_loss=True)
         ([standby("data1", "data2"), standby("data2")], Wish(fenced="data1"), "it answers as a standby"),
         ([standby("data2", "", ("10.0.0.9:5432",))], Wish(), "the standbys follow 10.0.0.9:5432, which is no member"),
         ([dead("data1"), standby("data2", receiver=Receiver("streaming", 0.4))], FENCED, "got a message from the old primary 0.4 seconds ago"),
+        ([dead("data1"), several("data2", "data1"), standby("data3")], FENCED, "got a message from the old primary 0.4 seconds ago"),
         ([dead("data1"), standby("data2"), standby("data3", system_identifier="8")], FENCED, "belong to different clusters: data2 to 7, data3 to 8"),
         ([dead("data1"), dead("data2")], FENCED, "no member answers"),
         ([dead("data1"), standby("data2")], Wish(target="data9"), "target is data9, members has data1, data2"),
@@ -181,6 +189,13 @@ def test_the_others_follow() -> None:
         assert words in warned
     assert "open" not in repr(plan)
     assert plan_promotion(view, Wish(fenced="data1", accept_unknown_loss=True, repoint=False)).actions == ["promote data2", "write a checkpoint on data2"]
+
+
+def test_a_standby_that_finds_the_primary_by_itself() -> None:
+    plan = plan_promotion(View((dead("data1"), standby("data2", received=2000), several("data3", "data2"))), FENCED)
+    assert plan.actions == ["promote data2", "write a checkpoint on data2"] and plan.old == "data1"
+    warned = plan_promotion(View((dead("data1"), dataclasses.replace(standby("data2", receiver=STREAMING), sender="data1"))), FENCED).warnings
+    assert warned == ("data2 takes itself for connected to the old primary, of which it heard 20 seconds ago",)
 
 
 def test_what_is_left_after_a_run_that_was_cut_off() -> None:
