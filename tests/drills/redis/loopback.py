@@ -13,8 +13,9 @@ import redis_cluster
 from fixtures.client.redis_writer import Access
 from servers import Runner
 
+from drills.failure import DrillFailed
 from drills.redis.lab import TIMEOUT
-from drills.redis.topology import Cluster, DrillFailed, Member
+from drills.redis.topology import Cluster, Member
 
 SETTINGS = {"appendonly": "yes", "min-replicas-to-write": "1", "min-replicas-max-lag": "3"}
 """What the role sets by itself and Redis does not."""

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import statistics
 import typing as t
 
 from bench.document import machine, table
 
+from drills.figures import Target, gap_target, in_words, kinds_of_errors, none_target, three
 from drills.redis.measurement import WAIT_MS, Outcome
 from drills.redis.scenarios import SCENARIOS, Scenario
 from drills.redis.topology import Settings
@@ -19,15 +18,6 @@ from drills.redis.topology import Settings
 LAG_GRACE = 2.0
 """Seconds beyond min-replicas-max-lag: a master compares whole seconds (a lag of 3.9 is 3), and does so once a second (``refreshGoodSlavesCount`` and
 ``replicationCron`` in src/replication.c of Redis 7 and 8)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """Something that must hold in every run of a row, what was found at worst, and whether it holds."""
-
-    what: str
-    found: str
-    met: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +51,14 @@ def targets(row: Row, max_lag: float, slack: float = 1.0) -> list[Target]:
     if scenario.compared:
         return found
     if scenario.gap_limit is not None:
-        worst = max(outcome.gap for outcome in row.outcomes)
-        limit = scenario.gap_limit * slack
-        found.append(Target(f"gap at most {limit:g} s", f"{worst:.2f} s", worst <= limit))
+        found.append(gap_target((outcome.gap for outcome in row.outcomes), scenario.gap_limit, slack))
     if scenario.loses_nothing:
-        lost = max(row.figures("lost"))
-        found.append(Target("nothing lost", f"{lost:.0f} lost", lost == 0))
+        found.append(none_target("nothing lost", row.figures("lost"), "lost"))
     if scenario.bounded:
         span, limit = max(row.figures("lost_span_seconds")), max_lag + LAG_GRACE
         found.append(Target(f"losses within {limit:g} s", f"{span:.2f} s", span <= limit))
     if row.waited:
-        lost = max(row.figures("lost_confirmed"))
-        found.append(Target("nothing lost that was confirmed", f"{lost:.0f} lost", lost == 0))
+        found.append(none_target("nothing lost that was confirmed", row.figures("lost_confirmed"), "lost"))
     return found
 
 
@@ -86,12 +72,6 @@ def missed(outcomes: t.Sequence[Outcome], max_lag: float, slack: float = 1.0) ->
     ]
 
 
-def three(figures: t.Sequence[float], digits: int = 0) -> str:
-    """Return minimum, median and maximum; one figure if all are the same."""
-    shown = [f"{figure:.{digits}f}" for figure in (min(figures), statistics.median(figures), max(figures))]
-    return shown[0] if len(set(shown)) == 1 else " / ".join(shown)
-
-
 def describe(outcome: Outcome) -> str:
     """Return one run in a line for whoever waits."""
     judged = outcome.judged
@@ -102,15 +82,7 @@ def describe(outcome: Outcome) -> str:
     )
 
 
-def _errors(row: Row) -> str:
-    kinds: collections.Counter[str] = collections.Counter()
-    for outcome in row.outcomes:
-        kinds.update(outcome.errors)
-    return ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) or "none"
-
-
 def _line(row: Row, max_lag: float) -> list[str]:
-    wanted = targets(row, max_lag)
     return [
         row.scenario.name + (", with `WAIT`" if row.waited else ""),
         three([outcome.gap for outcome in row.outcomes], 2),
@@ -118,8 +90,8 @@ def _line(row: Row, max_lag: float) -> list[str]:
         three(row.figures("lost")),
         three(row.figures("lost_span_seconds"), 2),
         three(row.figures("lost_confirmed")) if row.waited else "",
-        _errors(row),
-        "; ".join(f"{target.what}: {'met' if target.met else f'**missed** ({target.found})'}" for target in wanted) or "none",
+        kinds_of_errors(outcome.errors for outcome in row.outcomes),
+        in_words(targets(row, max_lag)),
     ]
 
 

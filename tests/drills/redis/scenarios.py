@@ -10,6 +10,7 @@ import time
 import typing as t
 
 from drills.redis.topology import Cluster, Member
+from drills.runner import Place as AnyPlace
 
 DOWN_SECONDS = 15
 """How long a killed master stays away: longer than the Sentinels need to replace it."""
@@ -19,27 +20,12 @@ CUT_SECONDS = 20
 """Long enough that the old master is replaced before it wakes up, or before its side is joined again."""
 
 
-class Place(t.Protocol):
-    """Where a drill is run: a cluster that can be hurt and healed. A fault that cannot be made raises DrillFailed.
-
-    ``impossible`` are the keys of scenarios that it cannot have.
-    """
-
-    impossible: t.ClassVar[frozenset[str]]
+class Place(AnyPlace, t.Protocol):
+    """Where a drill is run: a cluster that can be hurt and healed. A fault that cannot be made raises DrillFailed."""
 
     @property
     def cluster(self) -> Cluster:
         """The members, and how to log in."""
-
-    @property
-    def about(self) -> str:
-        """Say in words what this place is."""
-
-    def rise(self) -> None:
-        """Make everything."""
-
-    def fall(self) -> None:
-        """Remove everything."""
 
     def switch_over(self) -> None:
         """Move the master to another member as planned."""

@@ -15,15 +15,13 @@ import typing as t
 import redis
 from fixtures.client.redis_writer import Access
 
+from drills.failure import DrillFailed
+
 POLL = 0.5
 """Seconds between two looks."""
 
 ACKNOWLEDGED = 1
 """A replica acknowledges once a second; one that did so longer ago than this is not well."""
-
-
-class DrillFailed(Exception):
-    """The drill cannot go on: what it needs is missing, or a member does not come back."""
 
 
 @dataclasses.dataclass(frozen=True)

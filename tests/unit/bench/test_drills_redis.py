@@ -17,11 +17,13 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 # pylint: disable=wrong-import-position
+from drills import figures  # noqa: E402
+from drills.lab import CUT  # noqa: E402
 from drills.redis import lab, measurement, report, topology  # noqa: E402
 from drills.redis.measurement import Outcome  # noqa: E402
 from drills.redis.scenarios import SCENARIOS, Scenario  # noqa: E402
 from drills.redis.topology import Cluster, Member, Opinion, Settings, State, View  # noqa: E402
-from fixtures.client import redis_writer  # noqa: E402
+from fixtures.client import counting, redis_writer  # noqa: E402
 from fixtures.client.redis_writer import Access, Attempt  # noqa: E402
 from redis import exceptions  # noqa: E402
 from redis.sentinel import MasterNotFoundError  # noqa: E402
@@ -51,7 +53,7 @@ def failed(number: int, at: float, kind: str = "timeout", client: str = "applica
 )
 def test_gap(attempts: list[Attempt], gap: float, began: float) -> None:
     """The longest interval without an acknowledgement, the ends of the run counted."""
-    assert redis_writer.longest_gap(attempts) == (pytest.approx(gap), pytest.approx(began))
+    assert counting.longest_gap(attempts) == (pytest.approx(gap), pytest.approx(began))
 
 
 def test_lost_is_what_was_acknowledged_and_is_absent() -> None:
@@ -87,16 +89,16 @@ def test_log_is_read_as_it_was_written(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "log"
     attempts = [acknowledged(1, 1.5), acknowledged(2, 2.5, replicas=0), failed(3, 4.0)]
     with path.open("w") as stream:
-        log = redis_writer.Log(stream)
+        log: counting.Log[Attempt] = counting.Log(stream)
         for attempt in attempts:
             log.add(attempt)
             assert len(path.read_text().splitlines()) == attempt.number, "a line was not written out at once"
-    assert redis_writer.read_log(path) == attempts
+    assert counting.read_log(path, Attempt) == attempts
     path.write_text(path.read_text() + '{"client": "appl')
-    assert redis_writer.read_log(path) == attempts
+    assert counting.read_log(path, Attempt) == attempts
     path.write_text(path.read_text() + "\n")
     with pytest.raises(ValueError, match="line 4 is not an attempt"):
-        redis_writer.read_log(path)
+        counting.read_log(path, Attempt)
 
 
 def demoted() -> Exception:
@@ -136,7 +138,7 @@ def test_kinds_of_errors(error: Exception, kind: str) -> None:
 )
 def test_addresses(text: str, expected: tuple[str, int]) -> None:
     """A host, with its port or without."""
-    assert redis_writer.address(text) == expected
+    assert counting.address(text, 26379) == expected
 
 
 MEMBERS = tuple(Member(f"data{number}", f"10.0.0.{number}", 6379, 26379) for number in (1, 2, 3))
@@ -244,9 +246,9 @@ def test_slack() -> None:
 
 def test_three() -> None:
     """Minimum, median, maximum; once if there is but one."""
-    assert report.three([3, 1, 2]) == "1 / 2 / 3"
-    assert report.three([0.5, 1.25], 2) == "0.50 / 0.88 / 1.25"
-    assert report.three([0, 0, 0]) == "0"
+    assert figures.three([3, 1, 2]) == "1 / 2 / 3"
+    assert figures.three([0.5, 1.25], 2) == "0.50 / 0.88 / 1.25"
+    assert figures.three([0, 0, 0]) == "0"
 
 
 SETTINGS = Settings("Redis 8.0.2", "appendonly yes, appendfsync everysec", 1, 3, 5000, 60000, 2, True)
@@ -271,7 +273,6 @@ def test_page() -> None:
 
 
 FACTS = {
-    "lab": "failover",
     "master_name": "ledger",
     "members": [{"name": member.name, "address": member.address} for member in MEMBERS],
     "port": 6379,
@@ -288,7 +289,7 @@ FACTS = {
 def test_facts_become_a_cluster() -> None:
     """The application's user writes, the admin looks after the servers, and no password shows."""
     found = lab.found_in(FACTS)
-    assert (found.lab, found.unit, found.cluster.members) == ("failover", "valkey-server.service", MEMBERS)
+    assert (found.unit, found.cluster.members) == ("valkey-server.service", MEMBERS)
     assert (found.cluster.application.user, found.cluster.admin.user) == ("app", "admin")
     assert found.cluster.at("10.0.0.2", 6379) == MEMBERS[1] and found.cluster.at("10.0.0.2", 6380) is None
     assert PASSWORD not in repr(found)
@@ -320,5 +321,5 @@ def test_clients_ask_the_sentinels_on_their_side(scenario: Scenario) -> None:
 
 def test_rules_of_a_cut_name_the_others_alone() -> None:
     """The clients and SSH still reach the host."""
-    rules = lab.CUT.format(others="10.0.0.2, 10.0.0.3")
+    rules = CUT.format(others="10.0.0.2, 10.0.0.3")
     assert rules.count("10.0.0.2, 10.0.0.3") == 2 and "policy drop" not in rules and "10.0.0.1" not in rules
