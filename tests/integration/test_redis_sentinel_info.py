@@ -91,7 +91,6 @@ def test_a_client_that_read_a_snapshot_is_no_replica(cluster: Cluster, look: t.C
         cluster.client(sentinel).execute_command("SENTINEL", "RESET", "main")
 
 
-
 def test_a_dead_sentinel_and_a_dead_replica(cluster: Cluster, look: t.Callable[..., Result]) -> None:
     """The rest is seen all the same."""
     master = cluster.master
