@@ -341,7 +341,7 @@ def test_a_run_that_is_interrupted_ends_what_it_began(cluster: Cluster, run_modu
 
 def test_everything_over_tls(server_root: pathlib.Path, run_module: Runner) -> None:
     """Servers, Sentinels and replication; a certificate that is not trusted is refused."""
-    with running(server_root / "tls", tls=True, priorities=PRIORITIES) as cluster:
+    with running(server_root / "switchover-tls", tls=True, priorities=PRIORITIES) as cluster:
         old, best = cluster.master, others(cluster)[0]
         distrusted = run_module("redis_switchover", {**cluster.options(), "ca_certs": None})
         assert distrusted["failed"] and "certificate verify failed" in distrusted["msg"], distrusted
