@@ -310,17 +310,19 @@ def _settle(outcome: Outcome, live: Live, monitor: Monitor | None, records: Reco
     if outcome.started:
         paths = (daemon.acl, *daemon.config, *_tls_files(wanted).values())
         loaded = dataclasses.replace(loaded, files={path: digest(path) for path in paths})
-    if unread([daemon.acl], live.process, loaded) or loaded.users not in ("", live.users()):
+    users = live.users()
+    if unread([daemon.acl], live.process, loaded) or loaded.users not in ("", users):
         _note(outcome, f"read {daemon.acl} again", "users as before", f"users as in {daemon.acl}")
         if not check_mode:
             live.load_users()
+            users = live.users()
     if daemon.kind == "server":
         _settle_server(outcome, live, wanted, loaded, check_mode)
         files = {path: digest(path) for path in (daemon.acl, *_tls_files(wanted).values())}
     else:
         files = {daemon.acl: digest(daemon.acl), **_settle_sentinel(outcome, live, wanted, monitor, loaded, check_mode)}
     if not check_mode:
-        now = Loaded(live.process.pid, live.process.ticks, files, live.users())
+        now = Loaded(live.process.pid, live.process.ticks, files, users)
         if now != recorded:
             records.write(daemon.unit, now)
     live.server.close()
