@@ -17,6 +17,7 @@ import hashlib
 import io
 import os
 import threading
+import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import STOP_SECONDS, Command, Process, ProgramKilled
@@ -26,6 +27,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._progress import curr
 
 BLOCK = 1 << 20
 """Bytes per read, and the size asked for each pipe (1 MiB is what an unprivileged user may have: /proc/sys/fs/pipe-max-size)."""
+
+EXIT_SECONDS = 1.0
+"""How long a program may take between its output's end, which the consumer has seen, and its own."""
 
 T = t.TypeVar("T")
 
@@ -128,7 +132,7 @@ def read_object(
                 while plain.read(BLOCK):
                     pass
             except Exception as error:
-                chain.stop()
+                chain.stop(grace=EXIT_SECONDS)
                 if chain.feed_error is not None and not isinstance(chain.feed_error, BrokenPipeError):
                     raise chain.feed_error from None
                 if killed := chain.killed:
@@ -282,10 +286,11 @@ class _Chain:
         """The first of the joined programs that was killed by somebody else; its neighbours failed for want of it."""
         return next((process for process in self._processes if process.killed), None)
 
-    def stop(self) -> None:
-        """End what still runs; no error."""
+    def stop(self, grace: float = 0.0) -> None:
+        """End what still runs after ``grace`` seconds; no error."""
+        deadline = time.monotonic() + grace
         for process in self._processes:
-            process.stop()
+            process.stop(max(0.0, deadline - time.monotonic()))
         if self._feeder is not None:
             self._feeder.join(STOP_SECONDS)
 
