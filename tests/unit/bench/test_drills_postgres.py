@@ -276,7 +276,7 @@ def test_what_is_hurt_is_healed(scenario: Scenario, monkeypatch: pytest.MonkeyPa
 
 def test_settings_are_those_of_the_role() -> None:
     """The members on loopback have what the role sets with its fast profile, and the rules of a cut name the others alone."""
-    role = yaml.safe_load((ROOT / "roles/postgres_replication/vars/main.yml").read_text())
+    role = yaml.safe_load((ROOT / "roles/postgres_replication/vars/main/patroni.yml").read_text())
     fast, settings = role["__postgres_replication_profiles"]["fast"], role["__postgres_replication_settings"]
     for name, value in LOOPBACK_SETTINGS.items():
         expected = fast.get(name, settings[name])
