@@ -21,7 +21,7 @@ from drills.postgres.topology import Cluster, Member
 
 SETTINGS = {
     "ttl": 20,
-    "loop_wait": 5,
+    "loop_wait": 2,
     "retry_timeout": 5,
     "primary_start_timeout": 30,
     "failsafe_mode": True,
