@@ -112,6 +112,7 @@ class Member:
     port: int
     api_port: int
     server: Process
+    address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
@@ -217,14 +218,27 @@ class PatroniCluster:
         """Return the members that run as standbys."""
         return [member for member in self.members if member.server.process and self.call(member, "/replica")[0] == 200]
 
+    def standby_leader(self) -> Member | None:
+        """Return the member that follows another cluster, if this one is a standby cluster in order."""
+        with contextlib.suppress(OSError, AttributeError):
+            entries = self.call(self.members[0], "/cluster")[1].get("members", [])
+            names = [entry["name"] for entry in entries if entry["role"] == "standby_leader"]
+            standbys = [member for member in self.members if "replayed_location" in (self.call(member, "/patroni")[1].get("xlog") or {})]
+            return self.member(names[0]) if names and len(standbys) == len(self.members) else None
+        return None
+
     def settle(self) -> Member:
         """Wait until all members are there and stream from one leader, with a synchronous standby if there has to be one; return the leader."""
 
         def settled() -> Member | None:
+            if (follower := self.standby_leader()) is not None:
+                return follower
             leader = self.leader()
             if leader is None or len(self.replicas()) < len(self.members) - 1:
                 return None
-            streams = {row["application_name"]: row for row in self.call(leader, "/patroni")[1].get("replication", []) if row["state"] == "streaming"}
+            rows = self.call(leader, "/patroni")[1].get("replication", [])
+            names = {member.name for member in self.members}
+            streams = {row["application_name"]: row for row in rows if row["state"] == "streaming" and row["application_name"] in names}
             synchronous = self.config(leader).get("synchronous_mode") in (True, "on")
             if synchronous and not any(row["sync_state"] == "sync" for row in streams.values()):
                 return None
@@ -262,7 +276,7 @@ class PatroniCluster:
     @contextlib.contextmanager
     def connect(self, member: Member) -> t.Iterator[t.Any]:
         """Yield a connection to one member."""
-        connection = psycopg2.connect(host="127.0.0.1", port=member.port, user="postgres", password=SENTINEL, dbname="postgres", connect_timeout=3)
+        connection = psycopg2.connect(host=member.address, port=member.port, user="postgres", password=SENTINEL, dbname="postgres", connect_timeout=3)
         connection.autocommit = True
         try:
             yield connection
@@ -272,7 +286,7 @@ class PatroniCluster:
     def multi_host(self) -> dict[str, t.Any]:
         """Return the arguments of a connection to whichever member accepts writes."""
         return {
-            "host": ",".join("127.0.0.1" for unused in self.members),
+            "host": ",".join(member.address for member in self.members),
             "port": ",".join(str(member.port) for member in self.members),
             "user": "postgres",
             "password": SENTINEL,
@@ -401,8 +415,8 @@ def member_settings(folder: pathlib.Path, member: Member, clients: list[int], se
             "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums", "no-sync", {"auth-host": "scram-sha-256"}, {"auth-local": "trust"}],
         },
         "postgresql": {
-            "listen": f"127.0.0.1:{member.port}",
-            "connect_address": f"127.0.0.1:{member.port}",
+            "listen": f"{member.address}:{member.port}",
+            "connect_address": f"{member.address}:{member.port}",
             "data_dir": str(member.data_dir),
             "bin_dir": newest_postgresql(),
             "pgpass": str(member.folder / "pgpass"),
@@ -431,12 +445,16 @@ def start_etcd(folder: pathlib.Path, count: int) -> tuple[list[Process], list[in
 
 
 @contextlib.contextmanager
-def patroni_cluster(folder: pathlib.Path, voters: int = 1, **settings: t.Any) -> t.Iterator[PatroniCluster]:
+def patroni_cluster(
+    folder: pathlib.Path, voters: int = 1, names: t.Sequence[str] = ("data1", "data2", "data3"), own_addresses: bool = False, **settings: t.Any
+) -> t.Iterator[PatroniCluster]:
     """Yield a cluster of three members, ``data1`` to ``data3``, in order.
 
     Args:
         folder: a new folder for its files, which any user may enter.
         voters: how many members etcd has.
+        names: of other members, or of fewer.
+        own_addresses: give each server a loopback address of its own and all of them the same port, as hosts have them.
         settings: further dynamic settings that the cluster is made with.
     """
     for path in ("/usr/bin/etcd", PATRONI):
@@ -446,13 +464,15 @@ def patroni_cluster(folder: pathlib.Path, voters: int = 1, **settings: t.Any) ->
     certificates(folder)
     own(folder / "member.key")
     etcds, clients = start_etcd(folder, voters)
-    members = []
-    for name in ("data1", "data2", "data3"):
+    members, shared_port = [], server_port()
+    for number, name in enumerate(names, start=1):
         place = folder / name
         place.mkdir(0o700)
         own(place)
         config = place / "patroni.yml"
-        members.append(Member(name, place, server_port(), server_port(), Process([PATRONI, str(config)], folder / f"{name}.log")))
+        server = Process([PATRONI, str(config)], folder / f"{name}.log")
+        port, address = (shared_port, f"127.0.1.{number}") if own_addresses else (server_port(), "127.0.0.1")
+        members.append(Member(name, place, port, server_port(), server, address))
         config.touch(0o600)
         config.write_text(yaml.safe_dump(member_settings(folder, members[-1], clients, {**SECONDS, **settings})))
         own(config)

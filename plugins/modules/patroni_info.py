@@ -38,6 +38,18 @@ options:
     description: A standby that is more bytes of the write-ahead log behind is a problem.
     type: int
     default: 1048576
+  source:
+    description: The cluster that this one follows if it is a standby cluster, so that it can be said how far it is behind.
+    type: dict
+    suboptions:
+      endpoints:
+        description: REST APIs of its members, as O(endpoints).
+        type: list
+        elements: str
+        required: true
+      ca_cert:
+        description: Path of the CA certificates that its certificates are checked against. The default is O(ca_cert).
+        type: path
 seealso:
   - module: mainstay.ops.patroni_config
   - module: mainstay.ops.patroni_switchover
@@ -54,6 +66,12 @@ EXAMPLES = r"""
     endpoints: [data1, data2, data3]
     ca_cert: /etc/ssl/private-ca.crt
   register: cluster
+
+- name: Say how far the other site is behind
+  mainstay.ops.patroni_info:
+    endpoints: [dr1, dr2]
+    source:
+      endpoints: [data1, data2, data3]
 
 - name: Say who leads
   ansible.builtin.debug:
@@ -174,6 +192,45 @@ standby_cluster:
   description: Whether the whole cluster follows another one.
   type: bool
   returned: success
+standby_leader:
+  description: Name of the member that follows the other cluster; empty if it is no standby cluster.
+  type: str
+  returned: success
+source:
+  description: The cluster that is followed.
+  type: dict
+  returned: success
+  contains:
+    reachable:
+      description: Whether it answered.
+      type: bool
+      returned: always
+    problem:
+      description: Why it cannot be seen; empty if it can.
+      type: str
+      returned: always
+    leader:
+      description: Name of its leader.
+      type: str
+      returned: always
+    takes_writes:
+      description: Whether its leader takes writes.
+      type: bool
+      returned: always
+    timeline:
+      description: Timeline of its leader; none if it is not known.
+      type: int
+      returned: always
+    lag_bytes:
+      description: How many bytes of its log have not arrived; none if it does not answer.
+      type: int
+      returned: always
+    lag_seconds:
+      description:
+        - V(0) if everything has arrived, otherwise the age of the last commit that was replayed, by the clock of the host where the module runs.
+          None if there was none since the standby's start.
+      type: float
+      returned: always
 paused:
   description: Whether Patroni is paused.
   type: bool
@@ -244,6 +301,7 @@ def argument_spec() -> dict[str, t.Any]:
         "wait_timeout": {"type": "int", "default": 60},
         "expected_members": {"type": "list", "elements": "str", "default": []},
         "max_lag_bytes": {"type": "int", "default": 1048576},
+        "source": {"type": "dict", "options": {"endpoints": {"type": "list", "elements": "str", "required": True}, "ca_cert": {"type": "path"}}},
     }
 
 

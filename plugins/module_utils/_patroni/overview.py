@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import time
 import typing as t
 
@@ -20,6 +21,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client impor
     Unreachable,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.secrecy import mask
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import Source, loss_of, see_source, source_client
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import LEADERS, WORKING, Problem, View, join, judge, look
 
 DOING = "look at the cluster"
@@ -158,7 +160,7 @@ def run(client: Client, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         else:
             lacking = lacks(view, problems, wait_for)
             if not lacking:
-                return _result(view, witnesses, problems, time.monotonic() - started)
+                return _result(view, witnesses, problems, source_of(view, params), time.monotonic() - started)
             if left < POLL_SECONDS:
                 what = "a leader" if wait_for == "leader" else "a healthy cluster"
                 raise MainstayError(f"see {what}", f"within {params['wait_timeout']} seconds this did not pass: {lacking}", "look at the logs of Patroni")
@@ -174,7 +176,23 @@ def lacks(view: View, problems: t.Sequence[Problem], wait_for: str) -> str:
     return ""
 
 
-def _result(view: View, witnesses: t.Sequence[Witness], problems: t.Sequence[Problem], seconds: float) -> dict[str, t.Any]:
+def source_of(view: View, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what is known of the cluster that this one follows, and how far behind this one is, as modules return it."""
+    source = see_source(source_client(params)) if view.is_standby_cluster else Source(None, "this cluster follows none")
+    there = source.view.leader if source.view else None
+    loss = loss_of(view.leader, source, datetime.datetime.now(datetime.timezone.utc)) if view.is_standby_cluster and view.leader else None
+    return {
+        "reachable": source.view is not None,
+        "problem": source.why,
+        "leader": there.name if there else "",
+        "takes_writes": source.writer is not None,
+        "timeline": there.timeline if there else None,
+        "lag_bytes": loss.size if loss else None,
+        "lag_seconds": loss.seconds if loss else None,
+    }
+
+
+def _result(view: View, witnesses: t.Sequence[Witness], problems: t.Sequence[Problem], source: dict[str, t.Any], seconds: float) -> dict[str, t.Any]:
     leader = view.leader
     return {
         "cluster": view.scope or next((witness.scope for witness in witnesses if witness.scope), ""),
@@ -186,6 +204,8 @@ def _result(view: View, witnesses: t.Sequence[Witness], problems: t.Sequence[Pro
         "synchronous_mode": view.synchronous_mode,
         "synchronous_standbys": [member.name for member in view.synchronous_standbys],
         "standby_cluster": view.is_standby_cluster,
+        "standby_leader": leader.name if leader and view.is_standby_cluster else "",
+        "source": source,
         "paused": view.paused,
         "pending_restart": [member.name for member in view.members if member.pending_restart],
         "scheduled_switchover": dict(view.scheduled_switchover),

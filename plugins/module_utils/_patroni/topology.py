@@ -69,6 +69,9 @@ class Member:
     last_seen: int = 0
     sees_leader: bool = True
     failsafe: bool = False
+    position: int | None = None
+    replayed: int | None = None
+    last_commit: str = ""
 
     @property
     def leads(self) -> bool:
@@ -228,8 +231,7 @@ def build(cluster: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], statuse
             told[entry["name"]] = answer.document()
     streaming = {row.get("application_name") for status in told.values() for row in status.get("replication", []) if row.get("state") == "streaming"}
     leader = next((entry["name"] for entry in entries if entry.get("role") in LEADERS), "")
-    position = told.get(leader, {}).get("xlog", {})
-    end = position.get("location", position.get("received_location"))
+    end = end_of_log(told.get(leader, {}).get("xlog", {}))
     members = tuple(_member(entry, told.get(entry["name"], {}), failures.get(entry["name"], ""), entry["name"] in streaming, end) for entry in entries)
     scopes = [status["patroni"]["scope"] for status in told.values() if status.get("patroni", {}).get("scope")]
     scope = cluster.get("scope") or next(iter(scopes), "")
@@ -265,7 +267,19 @@ def _member(entry: t.Mapping[str, t.Any], status: t.Mapping[str, t.Any], failure
         last_seen=status.get("dcs_last_seen", 0),
         sees_leader=not status.get("cluster_unlocked", False),
         failsafe=bool(status.get("failsafe_mode_is_active")),
+        position=end_of_log(status.get("xlog", {})),
+        replayed=replayed,
+        last_commit=status.get("xlog", {}).get("replayed_timestamp") or "",
     )
+
+
+def end_of_log(log: t.Mapping[str, t.Any]) -> int | None:
+    """Return the position up to which a member has the log, in bytes; none if it does not say.
+
+    Args:
+        log: what ``/patroni`` says of it. A standby that has just begun to stream calls the start of a segment received, although it has replayed more.
+    """
+    return max((log[name] for name in ("location", "received_location", "replayed_location") if log.get(name) is not None), default=None)
 
 
 def judge(view: View, max_lag_bytes: int) -> list[Problem]:
@@ -277,7 +291,8 @@ def judge(view: View, max_lag_bytes: int) -> list[Problem]:
         found.append(Problem("there is no leader"))
     for member in view.members:
         found.extend(_problems_of(view, member, max_lag_bytes))
-    if view.synchronous_mode != "off" and view.leader is not None and not view.synchronous_standbys:
+    # In a standby cluster nobody commits, and Patroni calls no member synchronous.
+    if view.synchronous_mode != "off" and not view.is_standby_cluster and view.leader is not None and not view.synchronous_standbys:
         found.append(Problem("synchronous mode is on and no standby is synchronous"))
     identifiers = {member.system_identifier for member in view.members if member.system_identifier}
     if len(identifiers) > 1:

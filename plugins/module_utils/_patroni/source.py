@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cluster that a standby cluster follows: whether it can be seen, whether it takes writes, and how far the standby cluster is behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Client, Refused, Unreachable, client_from
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.config import NOTES
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import WORKING, Member, View, look
+
+HANDOVER = "handover"
+"""The note in the source's settings that its writes are held for a planned promotion, so that they are released only by who holds them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The cluster that is followed, as far as it can be seen.
+
+    Args:
+        view: what it looks like; none if it does not answer or was not named.
+        why: why it cannot be seen; empty if it can.
+    """
+
+    view: View | None = None
+    why: str = ""
+
+    @property
+    def writer(self) -> Member | None:
+        """Its leader if that takes writes."""
+        leader = self.view.leader if self.view else None
+        return leader if leader is not None and leader.replayed is None and leader.state in WORKING and not leader.unreachable else None
+
+    @property
+    def held(self) -> bool:
+        """Whether its writes are held for a promotion."""
+        return bool(self.view and (self.view.config.get(NOTES) or {}).get(HANDOVER))
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is a standby cluster by its settings."""
+        return bool(self.view and self.view.is_standby_cluster)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """What a promotion loses, as far as it can be known before.
+
+    Args:
+        size: bytes of the source's log that this cluster does not have; none if the source does not say.
+        seconds: the most seconds of commits; none if no commit was replayed since the standby's start.
+    """
+
+    size: int | None
+    seconds: float | None
+
+
+def source_client(params: t.Mapping[str, t.Any]) -> Client | None:
+    """Build the client of the source from a module's parameters; what its option leaves out is as for the cluster itself."""
+    if not params["source"]:
+        return None
+    return client_from({**params, **{name: content for name, content in params["source"].items() if content is not None}})
+
+
+def see_source(client: Client | None) -> Source:
+    """Look at the source, if it was named."""
+    if client is None:
+        return Source(None, "source does not name it")
+    try:
+        return Source(look(client))
+    except (Unreachable, Refused) as error:
+        return Source(None, error.cause)
+
+
+def loss_of(here: Member, source: Source, now: datetime.datetime) -> Loss:
+    """Say what would be lost.
+
+    Args:
+        here: the leader of the standby cluster.
+        source: what it follows.
+        now: the time, with its zone.
+    """
+    there = source.view.leader if source.view else None
+    size = None if there is None or there.position is None or here.position is None else max(0, there.position - here.position)
+    if size == 0:
+        return Loss(0, 0.0)
+    if not here.last_commit:
+        return Loss(size, None)
+    return Loss(size, round(max(0.0, (now - datetime.datetime.fromisoformat(here.last_commit)).total_seconds()), 3))
