@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import typing as t
 
 import psycopg2
@@ -190,6 +191,47 @@ def test_an_old_primary_that_was_rejoined(guarded: Guarded) -> None:
     assert guarded("data1") == (0, "") and guarded.start("data1")
     cluster.settle("data2", "data1")
     assert cluster.one("data1", "SELECT pg_is_in_recovery()")
+
+
+def test_an_old_primary_that_runs_is_stopped_when_a_peer_can_be_reached(guarded: Guarded) -> None:
+    """Its start could not be prevented, since nobody answered then; a client writes to it until somebody does."""
+    cluster = guarded.cluster
+    data1, data3 = cluster["data1"], cluster["data3"]
+    cluster["data2"].control("-m", "immediate", "stop")
+    cluster["data1"].query("SELECT pg_promote()")
+    standby = script_watch(guarded, "data1", data2=free_port(), data3=free_port())
+    with standby as (watching, words):
+        time.sleep(1)
+        assert watching.poll() is None and data1.query("SELECT 1")  # nobody answers: it goes on
+        assert len([line for line in words() if "says nothing" in line]) == 2  # and that is said once
+    cluster.kill("data1")
+    data3.query("SELECT pg_promote()")
+    data3.query("SELECT pg_switch_wal()")
+    assert guarded("data1", data2=free_port(), data3=free_port())[0] == 0
+    data1.control("start")
+    with script_watch(guarded, "data1") as (watching, words), contextlib.suppress(psycopg2.Error):
+        data1.query("CREATE TABLE split_brain (number int)")
+        for number in range(1000):
+            data1.query(f"INSERT INTO split_brain VALUES ({number})")
+            time.sleep(0.1)
+        raise AssertionError(f"it takes writes still; the guard says {words()}")
+    assert watching.wait(30) == 1
+    assert words()[-1].startswith("<3>boot guard: this server must not go on as a primary, and is stopped: data3 (127.0.0.1:")
+    assert not (data1.data_dir / "postmaster.pid").exists()
+
+
+@contextlib.contextmanager
+def script_watch(guarded: Guarded, name: str, **ports: int) -> t.Iterator[tuple[subprocess.Popen[bytes], t.Callable[[], list[str]]]]:
+    """Run the guard beside a member; yield its process, and how to read what it said."""
+    said = guarded.cluster.folder / f"{name}.watch"
+    with said.open("w") as file:
+        process = subprocess.Popen(guarded.command(name, "--watch", "0.2", **ports), stderr=file)
+    try:
+        yield process, lambda: said.read_text().splitlines()
+    finally:
+        if ports:
+            process.terminate()
+            process.wait(10)
 
 
 def test_what_it_cannot_read(guarded: Guarded) -> None:

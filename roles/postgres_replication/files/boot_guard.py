@@ -11,7 +11,8 @@ It reads this server's timeline from pg_control and asks every peer for its own.
 
 A standby (there is a ``standby.signal``) may always start. So may a server without peers. If no peer says anything, it may start too, with a warning:
 otherwise a site that lost its power could never start again. ``--when-alone refuse`` turns that round. A peer that starts at the same moment says nothing yet,
-so it is asked again for ``--wait`` seconds, and the same check may be run once more when the server is up.
+so it is asked again for ``--wait`` seconds. A peer that cannot be reached then may be reached later, so ``--watch`` goes on beside the server that runs, and stops
+it as soon as something speaks against it: what was written in between is on the losing side, and nothing more is added to it.
 
 Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly. Needs nothing but Python and PostgreSQL's own
 ``pg_controldata`` and ``psql``. It logs in to the peers as standbys do, with the password from the file that ``PGPASSFILE`` names.
@@ -40,6 +41,10 @@ CONNECTION = "dbname=replication replication=true"
 """The name of the database is what lines of a password file for standbys have."""
 QUESTIONS = ("IDENTIFY_SYSTEM", "SHOW in_hot_standby")
 """Asked over the replication protocol: there alone a standby says which timeline it is on now, and not which one it was on at its last checkpoint."""
+
+
+STOP_SECONDS = 60
+"""How long a server may take to stop in an orderly way; clients are gone at once, but standbys are waited for."""
 
 
 class Unreadable(Exception):
@@ -207,6 +212,47 @@ def decide(local: Local, answers: t.Sequence[Answer], when_alone: str, data_dir:
     return 0
 
 
+def gather(bin_dir: str, peers: t.Sequence[Peer], login: t.Mapping[str, str]) -> list[Answer]:
+    """Ask all peers at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(peers)) as pool:
+        return list(pool.map(lambda each: ask(bin_dir, each, login), peers))
+
+
+def stop(bin_dir: str, data_dir: pathlib.Path) -> None:
+    """Stop the server that runs, by force if it does not stop in time."""
+    for mode in ("fast", "immediate"):
+        command = [f"{bin_dir}/pg_ctl", "-D", str(data_dir), "stop", "-m", mode, "-w", "-t", str(STOP_SECONDS)]
+        if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+            return
+
+
+def watch(given: argparse.Namespace, login: t.Mapping[str, str]) -> int:
+    """Ask again and again beside a server that runs; stop it and return 1 if it must not be a primary."""
+    told: list[str] = []
+    while True:
+        time.sleep(given.watch)
+        try:
+            local = read_local(given.bin_dir, given.data_dir)
+        except Unreadable as error:
+            said = [f"could not read what this server is: {error}"]
+        else:
+            if local.standby or not (given.data_dir / "postmaster.pid").exists():
+                continue
+            answers = gather(given.bin_dir, given.peer, login)
+            # A primary of another cluster speaks against a start, but not against a server that clients use.
+            reason = objection(local, [each for each in answers if each.system_identifier == local.system_identifier])
+            # One that is being promoted has its new timeline by now.
+            if reason and local == read_local(given.bin_dir, given.data_dir):
+                tell(3, f"this server must not go on as a primary, and is stopped: {reason}; rejoin it as a standby")
+                stop(given.bin_dir, given.data_dir)
+                return 1
+            # Whoever says nothing is said once, and again when it changes.
+            said = [f"{each.peer.label} says nothing" for each in answers if each.error]
+        for words in sorted(set(said) - set(told)):
+            tell(4, words)
+        told = said
+
+
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description="Keeps an old primary from starting writable after a standby was promoted.")
@@ -218,12 +264,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ca-cert", default="", help="CA certificates that the peers' certificates are checked against")
     parser.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="ask again so long while no peer says anything (default: 10)")
     parser.add_argument("--when-alone", choices=["allow", "refuse"], default="allow", help="what to do if none does in the end (default: allow)")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="go on beside the server that runs, ask so often, and stop it if it must not be a primary")
     return parser
 
 
 def main(argv: t.Sequence[str]) -> int:
     """Run it; return the exit status."""
     given = arguments().parse_args(argv)
+    login = {"PGUSER": given.user, "PGSSLMODE": given.ssl_mode}
+    if given.ca_cert:
+        login["PGSSLROOTCERT"] = given.ca_cert
+    if given.watch and given.peer:
+        return watch(given, login)
     try:
         local = read_local(given.bin_dir, given.data_dir)
     except Unreadable as error:
@@ -231,16 +283,12 @@ def main(argv: t.Sequence[str]) -> int:
         return 1
     if local.standby or not given.peer:
         return 0
-    login = {"PGUSER": given.user, "PGSSLMODE": given.ssl_mode}
-    if given.ca_cert:
-        login["PGSSLROOTCERT"] = given.ca_cert
     deadline = time.monotonic() + given.wait
-    with concurrent.futures.ThreadPoolExecutor(len(given.peer)) as pool:
-        while True:
-            answers = list(pool.map(lambda each: ask(given.bin_dir, each, login), given.peer))
-            if any(not answer.error for answer in answers) or time.monotonic() + POLL_SECONDS > deadline:
-                return decide(local, answers, given.when_alone, given.data_dir)
-            time.sleep(POLL_SECONDS)
+    while True:
+        answers = gather(given.bin_dir, given.peer, login)
+        if any(not answer.error for answer in answers) or time.monotonic() + POLL_SECONDS > deadline:
+            return decide(local, answers, given.when_alone, given.data_dir)
+        time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":
