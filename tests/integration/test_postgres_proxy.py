@@ -43,6 +43,8 @@ class Stack:
     proxy: subprocess.Popen[bytes]
     write_port: int
     read_port: int
+    direct_port: int
+    direct_read_port: int
     metrics_port: int
 
     def access(self, port: int, **options: t.Any) -> dict[str, t.Any]:
@@ -91,22 +93,30 @@ class Stack:
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         return {labels: float(number) for labels, number in re.findall(rf"^{name}{{([^}}]*)}} (\S+)$", answer, re.MULTILINE)}
 
+    def seen(self) -> bool:
+        """Tell whether the proxy knows which member leads and which ones follow, and says the same of the poolers."""
+        return sorted(self.metric("haproxy_backend_active_servers").values()) == [1, 1, 2, 2]
 
-def template(role: str, source: str, target: pathlib.Path, given: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the task that renders a template of a role with the role's own variables, some of them given."""
+
+def templates(role: str, names: t.Sequence[str], given: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the task that renders templates of a role with the role's own variables, some of them given."""
     variables: dict[str, t.Any] = {}
     for path in (ROLES / role / "defaults/main.yml", *sorted((ROLES / role / "vars").rglob("*.yml"))):
         variables |= yaml.safe_load(path.read_text())
-    variables |= {"ansible_facts": FACTS, "ansible_managed": "for a test", **given}
-    return {
-        "ansible.builtin.template": {"src": str(ROLES / role / "templates" / source), "dest": str(target), "mode": "0600"},
-        "vars": variables,
-        "no_log": True,
-    }
+    texts = {name: f"{{{{ lookup('ansible.builtin.template', '{ROLES / role}/templates/{name}.j2') }}}}" for name in names}
+    return {"ansible.builtin.debug": {"msg": texts}, "vars": {**variables, "ansible_facts": FACTS, "ansible_managed": "for a test", **given}}
 
 
-def pooler_files(member: Member, port: int) -> list[dict[str, t.Any]]:
-    """Return the tasks that write the role's files for a member's pooler."""
+def write(folder: pathlib.Path, texts: dict[str, str]) -> None:
+    """Write what was rendered."""
+    for name, text in texts.items():
+        path = folder / pathlib.Path(name).name
+        path.touch(0o600)
+        path.write_text(text)
+
+
+def pooler_files(member: Member, port: int) -> dict[str, t.Any]:
+    """Return the task that renders the role's files for a member's pooler."""
     folder = member.folder / "pooler"
     given = {
         "postgres_replication_pooler": True,
@@ -119,13 +129,14 @@ def pooler_files(member: Member, port: int) -> list[dict[str, t.Any]]:
         "__postgres_replication_socket_dir": str(member.folder),
         "__postgres_replication_tls_dir": str(folder),
     }
-    names = ("pgbouncer.ini", "start.ini", "hba.conf", "userlist.txt")
-    return [template("postgres_replication", f"pgbouncer/{name}.j2", folder / name, given) for name in names]
+    return templates("postgres_replication", [f"pgbouncer/{name}" for name in ("pgbouncer.ini", "start.ini", "hba.conf", "userlist.txt")], given)
 
 
-def pooler(cluster: PatroniCluster, member: Member) -> Process:
-    """Return a member's pooler, whose files are there."""
+def pooler(cluster: PatroniCluster, member: Member, texts: dict[str, str]) -> Process:
+    """Return a member's pooler, with its files."""
     folder = member.folder / "pooler"
+    folder.mkdir()
+    write(folder, texts)
     for part in ("crt", "key"):
         shutil.copy(cluster.folder / f"member.{part}", folder / f"node.{part}")
     for path in (folder, *folder.iterdir()):
@@ -133,13 +144,15 @@ def pooler(cluster: PatroniCluster, member: Member) -> Process:
     return Process(["/usr/sbin/pgbouncer", str(folder / "pgbouncer.ini")], cluster.folder / f"pooler-{member.name}.log")
 
 
-def proxy_file(cluster: PatroniCluster, path: pathlib.Path, ports: tuple[int, int, int]) -> dict[str, t.Any]:
-    """Return the task that writes the role's file for the proxy, with the ports of writers, readers and metrics."""
+def proxy_file(cluster: PatroniCluster, ports: t.Sequence[int]) -> dict[str, t.Any]:
+    """Return the task that renders the role's file for the proxy, with the ports in the order of :class:`Stack`."""
+    names = ("pooled_write_port", "pooled_read_port", "write_port", "read_port", "metrics_port")
     given = {
+        "postgres_proxy_pooler": True,
         "postgres_proxy_members": [{"name": member.name, "address": "127.0.0.1", "certificate_name": "member"} for member in cluster.members],
-        **dict(zip(("postgres_proxy_write_port", "postgres_proxy_read_port", "postgres_proxy_metrics_port"), ports)),
+        **{f"postgres_proxy_{name}": port for name, port in zip(names, ports)},
     }
-    return template("postgres_proxy", "haproxy.cfg.j2", path, given)
+    return templates("postgres_proxy", ["haproxy.cfg"], given)
 
 
 def adapt(cluster: PatroniCluster, path: pathlib.Path, ports: dict[str, int]) -> None:
@@ -147,7 +160,8 @@ def adapt(cluster: PatroniCluster, path: pathlib.Path, ports: dict[str, int]) ->
     text = path.read_text().replace("/run/haproxy/admin.sock", str(path.parent / "admin.sock"))
     text = re.sub(r"^    (user|group|chroot) .*\n", "", text, flags=re.MULTILINE)
     for member in cluster.members:
-        text = text.replace(f"server {member.name} 127.0.0.1:5432 ", f"server {member.name} 127.0.0.1:{ports[member.name]} port {member.api_port} ")
+        text = text.replace(f"server {member.name} 127.0.0.1:6432 ", f"server {member.name} 127.0.0.1:{ports[member.name]} ")
+        text = text.replace(f"server {member.name} 127.0.0.1:5432 ", f"server {member.name} 127.0.0.1:{member.port} port {member.api_port} ")
     path.write_text(text)
     shutil.copy(cluster.ca_cert, path.parent / "postgres-ca.crt")
 
@@ -169,15 +183,12 @@ def stack(server_root: pathlib.Path, run_module: Runner, tmp_path_factory: pytes
     with contextlib.ExitStack() as cleanup:
         cluster = cleanup.enter_context(patroni_cluster(server_root / "patroni-proxy", synchronous_mode=True))
         ports = {member.name: server_port() for member in cluster.members}
-        path = tmp_path_factory.mktemp("proxy") / "haproxy.cfg"
-        own_ports = (server_port(), server_port(), server_port())
-        tasks = [proxy_file(cluster, path, own_ports)]
-        for member in cluster.members:
-            (member.folder / "pooler").mkdir()
-            tasks += pooler_files(member, ports[member.name])
-        rendered = run_module.tasks(tasks)
+        own_ports = [server_port() for unused in range(5)]
+        rendered = run_module.tasks([proxy_file(cluster, own_ports), *(pooler_files(member, ports[member.name]) for member in cluster.members)])
         assert rendered.status == 0, rendered.output
-        poolers = {member.name: pooler(cluster, member) for member in cluster.members}
+        path = tmp_path_factory.mktemp("proxy") / "haproxy.cfg"
+        write(path.parent, rendered.results[0]["msg"])
+        poolers = {member.name: pooler(cluster, member, result["msg"]) for member, result in zip(cluster.members, rendered.results[1:])}
         for process in poolers.values():
             process.start()
             cleanup.callback(process.kill)
@@ -192,7 +203,7 @@ def stack(server_root: pathlib.Path, run_module: Runner, tmp_path_factory: pytes
         lookup = (ROLES / "postgres_replication/files/pooler_lookup.sql").read_text()
         running.sql(lookup, database="ledger" if FACTS["distribution_major_version"] == "12" else "postgres")
         until(lambda: running.ask(running.write_port, "SELECT NOT pg_is_in_recovery()"), "a login through the proxy")
-        until(lambda: sum(running.metric("haproxy_backend_active_servers").values()) == 3, "the proxy's view of the members")
+        until(running.seen, "the proxy's view of the members")
         yield running
 
 
@@ -239,7 +250,7 @@ def test_clients_share_connections_and_survive_reloads(stack: Stack) -> None:
         assert len(servers) < 4
         stack.poolers[leader.name].signal(signal.SIGHUP)
         os.kill(stack.proxy.pid, signal.SIGUSR2)
-        until(lambda: sum(stack.metric("haproxy_backend_active_servers").values()) == 3 and stack.ask(stack.write_port, "SELECT 1"), "the reload")
+        until(lambda: stack.seen() and stack.ask(stack.write_port, "SELECT 1"), "the reload")
         for client in clients:
             client.execute("SELECT 1")
         assert "|12|" in stack.console(leader, "SHOW POOLS")
@@ -286,7 +297,10 @@ def test_a_switchover(stack: Stack, run_module: Runner, capsys: pytest.CaptureFi
     assert writer.lost() == set()
     new = stack.cluster.settle()
     assert new is not leader
-    until(lambda: stack.metric("haproxy_server_status") and stack.ask(stack.write_port, "SELECT pg_backend_pid()"), "the new leader through the proxy")
+    until(stack.seen, "the proxy's view of the members")
+    # PostgreSQL of the tests has no TLS.
+    for port in (stack.write_port, stack.direct_port):
+        assert stack.ask(port, "SELECT current_setting('port')::int", **({} if port == stack.write_port else {"sslmode": "disable"})) == new.port
     # What the pooler told clients while its server was a standby is forgotten: libpq asks for it here.
     until(lambda: stack.ask(stack.pooler_ports[new.name], "SELECT NOT pg_is_in_recovery()", target_session_attrs="read-write"), "a primary that is called one")
     assert "read-only" in stack.refusal(stack.pooler_ports[leader.name], target_session_attrs="read-write")
