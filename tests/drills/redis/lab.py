@@ -93,7 +93,7 @@ class LabPlace:
 
     def switch_over(self) -> None:
         """Move the master to another member as planned."""
-        self._lab.playbook(SWITCHOVER)
+        self._lab.playbook(SWITCHOVER, "-e", "switchover_parts=redis")
 
     def kill_process(self, member: Member) -> None:
         """SIGKILL the server; systemd starts it again."""
