@@ -18,7 +18,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
-step = @printf '\n== %s\n' "$(1)"
+# Each step's headline tells how long the run has taken until then.
+BEGAN := $(shell date +%s)
+elapsed = $$(date -u -d "@$$(($$(date +%s) - $(BEGAN)))" +%T)
+step = @printf '\n== %s (after %s)\n' "$(1)" "$(elapsed)"
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +31,7 @@ demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the 
 	python tests/demo/demo.py
 
 test: lint sanity unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
-	@printf '\nAll tests passed.\n'
+	@printf '\nAll tests passed after %s.\n' "$(elapsed)"
 
 test-all: test molecule-debian12 ## the tests, and the whole stack on Debian 12
 
@@ -69,11 +72,13 @@ sanity: tree ## ansible-test sanity, without ignores
 
 unit: setup ## unit tests and meta-tests
 	$(call step,unit tests)
-	pytest -q -p no:cacheprovider tests/unit
+	pytest -q -p no:cacheprovider -n 2 --dist worksteal tests/unit
 
 integration: setup-test ## modules against real servers on loopback
 	$(call step,integration tests)
-	pytest -q -p no:cacheprovider tests/integration
+	pytest -q -p no:cacheprovider -n 2 --dist loadfile -m 'not alone' tests/integration
+	$(call step,integration tests that need the machine for themselves)
+	pytest -q -p no:cacheprovider -m alone tests/integration
 
 test-faults: setup-test ## the long set of faults: kills, full disks, an S3 that misbehaves, damage (half an hour and more)
 	$(call step,faults)
@@ -81,7 +86,7 @@ test-faults: setup-test ## the long set of faults: kills, full disks, an S3 that
 
 molecule: setup-lab ## roles and the whole stack on lab hosts; s=NAME runs one scenario
 	$(call step,Molecule)
-	for scenario in $(or $(s),$(SCENARIOS)); do printf '\n== molecule: %s\n' "$$scenario"; molecule test -s "$$scenario"; done
+	for scenario in $(or $(s),$(SCENARIOS)); do printf '\n== molecule: %s (after %s)\n' "$$scenario" "$(elapsed)"; molecule test -s "$$scenario"; done
 
 molecule-debian12: setup-lab
 	MAINSTAY_LAB_IMAGE=debian12 molecule test -s full_stack

@@ -12,11 +12,9 @@ import functools
 import json
 import os
 import pathlib
-import random
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -27,6 +25,7 @@ import urllib.request
 
 import psycopg2
 import yaml
+from ports import free_port
 from servers import SENTINEL, newest_postgresql
 
 API_PASSWORD = "Sentinel" + secrets.token_hex(8)
@@ -57,14 +56,6 @@ def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 30) -> t
 def trust(ca_cert: str) -> ssl.SSLContext:
     """Return what checks certificates against one file; it takes long to make."""
     return ssl.create_default_context(cafile=ca_cert)
-
-
-def server_port() -> int:
-    """Return a port that nobody listens on, out of those that the kernel takes for no connection; the servers start long after it was chosen."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", random.randint(10000, 32000)))
-            return probe.getsockname()[1]
 
 
 def runs(number: int) -> bool:
@@ -431,7 +422,7 @@ def member_settings(folder: pathlib.Path, member: Member, clients: list[int], se
 
 def start_etcd(folder: pathlib.Path, count: int) -> tuple[list[Process], list[int]]:
     """Start etcd with so many voters; return their processes, and their ports for clients."""
-    ports = [(server_port(), server_port()) for unused in range(count)]
+    ports = [(free_port(), free_port()) for unused in range(count)]
     peers = ",".join(f"etcd{number}=http://127.0.0.1:{peer}" for number, (unused, peer) in enumerate(ports))
     processes = []
     for number, (client, peer) in enumerate(ports):
@@ -464,15 +455,15 @@ def patroni_cluster(
     certificates(folder)
     own(folder / "member.key")
     etcds, clients = start_etcd(folder, voters)
-    members, shared_port = [], server_port()
+    members, shared_port = [], free_port()
     for number, name in enumerate(names, start=1):
         place = folder / name
         place.mkdir(0o700)
         own(place)
         config = place / "patroni.yml"
         server = Process([PATRONI, str(config)], folder / f"{name}.log")
-        port, address = (shared_port, f"127.0.1.{number}") if own_addresses else (server_port(), "127.0.0.1")
-        members.append(Member(name, place, port, server_port(), server, address))
+        port, address = (shared_port, f"127.0.1.{number}") if own_addresses else (free_port(), "127.0.0.1")
+        members.append(Member(name, place, port, free_port(), server, address))
         config.touch(0o600)
         config.write_text(yaml.safe_dump(member_settings(folder, members[-1], clients, {**SECONDS, **settings})))
         own(config)

@@ -11,13 +11,13 @@ import pathlib
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 import typing as t
 
 import redis
+from ports import free_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -36,13 +36,6 @@ def program(name: str) -> str:
     found = shutil.which(name)
     assert found, f"{name} is missing; install redis-server and openssl"
     return found
-
-
-def free_port() -> int:
-    """Return a TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 20) -> t.Any:

@@ -26,6 +26,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "fixtures" / "hostile_s3"))
 from hostile_s3 import HostileS3
+from ports import free_port
 
 SENTINEL = "Sentinel" + secrets.token_hex(8)
 """The superuser's password: a word that must never be seen outside the places made for it."""
@@ -37,13 +38,6 @@ def newest_postgresql() -> str:
     folders = [folder for folder in folders if os.access(f"{folder}/initdb", os.X_OK)]
     assert folders, "no PostgreSQL server below /usr/lib/postgresql; install the package postgresql"
     return folders[-1]
-
-
-def free_port() -> int:
-    """Return a TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -36,6 +36,12 @@ from servers import (
     server_root,
 )
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of tests that measure time or memory: ``make integration`` runs all others two at a time."""
+    config.addinivalue_line("markers", "alone: the test needs the machine for itself")
+
+
 __all__ = [
     "SENTINEL",
     "AgeKey",

@@ -222,6 +222,7 @@ def test_create_repeat_change_repeat(project: Project) -> None:
 @pytest.mark.parametrize(
     ("port", "secret", "ran"),
     [(9000, SECRET, ["restart a", "restart b"]), (8000, "other", ["restart c"]), (8000, SECRET, [])],
+    ids=["the port", "the secret", "nothing"],
 )
 def test_handlers_of_what_changed(project: Project, port: int, secret: str, ran: list[str]) -> None:
     """By name and by ``listen``, in the role, only for files that changed, in check mode too; the task's own ``notify`` is kept."""

@@ -21,6 +21,8 @@ COUNT, HANGING = 300, 30
 BUSY = 15.0
 MEMORY = 150 << 20
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def many() -> t.Iterator[Endpoints]:

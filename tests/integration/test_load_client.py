@@ -27,6 +27,9 @@ import pytest
 LOAD = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "client" / "load.py"
 NAME = "ledger.lab.test"
 
+# The rate that it keeps is measured.
+pytestmark = pytest.mark.alone
+
 
 class Server:
     """A raw HTTP server that does to row N what ``deeds`` says (by N modulo 20) and keeps the rows that it acknowledged."""

@@ -22,7 +22,8 @@ import psycopg2
 import pytest
 import yaml
 from conftest import SENTINEL, Runner, as_server_user
-from patroni_cluster import Member, PatroniCluster, Process, Writer, own, patroni_cluster, server_port, until
+from patroni_cluster import Member, PatroniCluster, Process, Writer, own, patroni_cluster, until
+from ports import free_port
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 PASSWORD = "Pooler" + SENTINEL
@@ -182,8 +183,8 @@ def stack(server_root: pathlib.Path, run_module: Runner, tmp_path_factory: pytes
     """Everything, running."""
     with contextlib.ExitStack() as cleanup:
         cluster = cleanup.enter_context(patroni_cluster(server_root / "patroni-proxy", synchronous_mode=True))
-        ports = {member.name: server_port() for member in cluster.members}
-        own_ports = [server_port() for unused in range(5)]
+        ports = {member.name: free_port() for member in cluster.members}
+        own_ports = [free_port() for unused in range(5)]
         rendered = run_module.tasks([proxy_file(cluster, own_ports), *(pooler_files(member, ports[member.name]) for member in cluster.members)])
         assert rendered.status == 0, rendered.output
         path = tmp_path_factory.mktemp("proxy") / "haproxy.cfg"

@@ -151,7 +151,7 @@ def answers(path: pathlib.Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-@pytest.mark.parametrize("masterauth", [SECRET, '""'])
+@pytest.mark.parametrize("masterauth", [SECRET, '""'], ids=["a password", "none"])
 def test_a_server_that_a_killed_restore_left_is_put_right(job: Job, start_redis: Starter, masterauth: str) -> None:
     server = start_redis(rdb_key_save_delay="2000", masterauth=masterauth, replica_read_only="no", repl_diskless_load="on-empty-db")
     server.fill()

@@ -23,6 +23,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis import switcho
 
 Result = dict[str, t.Any]
 PRIORITIES = (10, 20, 100)
+DOWN_AFTER = 5.0
+"""Seconds; the default of the cluster."""
+
 DEFAULTS = {
     **{"validate_certs": True, "ca_certs": None, "client_cert_file": None, "client_key_file": None},
     **{"target": "", "max_pause": 10, "max_lag_bytes": 1 << 20, "wait_timeout": 60},
@@ -88,12 +91,12 @@ def watched(cluster: Cluster) -> t.Iterator[list[int]]:
     thread.join(10)
 
 
-def assert_nothing_lost(writers: t.Sequence[Writer], longest_gap: float) -> None:
-    """Fail if a write that was acknowledged is not there, or none was acknowledged for too long."""
+def assert_nothing_lost(writers: t.Sequence[Writer]) -> None:
+    """Fail if a write that was acknowledged is not there, or none was acknowledged for as long as it takes the Sentinels to begin a failover themselves."""
     for writer in writers:
         assert writer.lost() == []
         assert len(writer.acknowledged) > 200
-        assert writer.longest_gap <= longest_gap, writer.errors
+        assert writer.longest_gap < DOWN_AFTER, writer.errors
 
 
 def assert_writes_go_on(cluster: Cluster, old: Daemon, message: str) -> None:
@@ -112,7 +115,7 @@ def test_the_best_replica_takes_over_and_nothing_is_lost(cluster: Cluster, switc
         assert cluster.master is old
         done = switch()
         time.sleep(1)
-    assert_nothing_lost((asking, sticky), 2.0)
+    assert_nothing_lost((asking, sticky))
     assert max(counts) == 1
     assert cluster.master is best and cluster.named() is best
     assert (done["from"], done["to"], done["changed"]) == (old.address, best.address, True)
@@ -120,7 +123,7 @@ def test_the_best_replica_takes_over_and_nothing_is_lost(cluster: Cluster, switc
     assert KEYS <= set(planned) and planned["offset"] == -1 and planned["paused_seconds"] == 0
     assert done["actions"][0] == f"hold the writes to {old.address} until {best.address} has all of them"
     assert done["diff"] == {"before": {"master": old.address}, "after": {"master": best.address}}
-    assert 0 < done["paused_seconds"] <= 2 and done["offset"] > 0
+    assert 0 < done["paused_seconds"] <= DOWN_AFTER / 2 and done["offset"] > 0
     assert set(done["phases"]) == {"plan", "prefer", "catch_up", "promote", "release", "settle"}
     assert f"replicaof 127.0.0.1 {best.port}" in old.config.read_text(), "after a restart it would be a master"
     assert "Full resync from master" not in old.log.split("REPLICAOF")[-1]
@@ -133,7 +136,7 @@ def test_a_chosen_target_takes_over_and_a_second_run_changes_nothing(cluster: Cl
         done = switch(target=target.address)
         time.sleep(0.5)
     assert not done["failed"], done
-    assert_nothing_lost([writer], 2.0)
+    assert_nothing_lost([writer])
     assert cluster.master is target
     assert done["actions"][0] == f"give {target.address} the replica-priority 1 for the time"
     assert done["actions"][-1] == f"give {target.address} its replica-priority {cluster.priority(target)} again"
@@ -177,7 +180,7 @@ def test_a_user_without_permission(cluster: Cluster, switch: t.Callable[..., Res
         time.sleep(0.5)
     assert result["failed"] and words in result["msg"].lower() and "no permissions" in result["msg"], result
     assert_writes_go_on(cluster, old, result["msg"])
-    assert_nothing_lost([writer], 2.0)
+    assert_nothing_lost([writer])
 
 
 def test_sentinels_that_cannot_decide(cluster: Cluster, switch: t.Callable[..., Result]) -> None:
@@ -245,7 +248,7 @@ def test_a_target_that_dies_while_writes_are_held(cluster: Cluster, run_module: 
     assert result["failed"] and target.address in result["msg"], result
     assert f"could not give {target.address} its replica-priority {before} again" in str(result["warnings"])
     assert_writes_go_on(cluster, old, result["msg"])
-    assert_nothing_lost([writer], 4.0)
+    assert_nothing_lost([writer])
 
 
 def test_a_target_that_does_not_catch_up(cluster: Cluster, switch: t.Callable[..., Result]) -> None:
@@ -259,7 +262,7 @@ def test_a_target_that_does_not_catch_up(cluster: Cluster, switch: t.Callable[..
     assert lagging["failed"] and "0 are allowed" in lagging["msg"], lagging
     assert result["failed"] and f"{target.address} has not caught up within 2.5 seconds" in result["msg"], result
     assert_writes_go_on(cluster, old, result["msg"])
-    assert_nothing_lost([writer], 4.0)
+    assert_nothing_lost([writer])
 
 
 def test_a_run_that_is_killed_while_writes_are_held(cluster: Cluster, run_module: Runner) -> None:
@@ -274,7 +277,7 @@ def test_a_run_that_is_killed_while_writes_are_held(cluster: Cluster, run_module
         cluster.client(target).client_unpause()
         time.sleep(3)
     assert cluster.masters == [old]
-    assert_nothing_lost([writer], 3.0)
+    assert_nothing_lost([writer])
 
 
 def test_writes_that_come_in_although_they_were_held(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +354,7 @@ def test_everything_over_tls(server_root: pathlib.Path, run_module: Runner) -> N
         assert not result["failed"], result
         assert_no_secret(cluster, result)
         assert cluster.masters == [best] and best is not old
-        assert_nothing_lost((asking, sticky), 5.0)
+        assert_nothing_lost((asking, sticky))
 
 
 def test_clients_are_dropped_only_by_the_old_master(cluster: Cluster, switch: t.Callable[..., Result]) -> None:
