@@ -18,8 +18,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
-# Each step's headline tells how long the run has taken until then.
-BEGAN := $(shell date +%s)
+# Each step's headline tells how long the run has taken until then, in the parts that a run starts too.
+ifndef BEGAN
+export BEGAN := $(shell date +%s)
+endif
 elapsed = $$(date -u -d "@$$(($$(date +%s) - $(BEGAN)))" +%T)
 step = @printf '\n== %s (after %s)\n' "$(1)" "$(elapsed)"
 
@@ -30,7 +32,7 @@ demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the 
 	$(call step,the demo: report in artifacts/demo)
 	python tests/demo/demo.py
 
-test: lint sanity unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
+test: checks unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
 	@printf '\nAll tests passed after %s.\n' "$(elapsed)"
 
 test-all: test molecule-debian12 ## the tests, and the whole stack on Debian 12
@@ -58,6 +60,11 @@ lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, build
 	rm -rf $(W)/dist $(W)/installed
 	ansible-galaxy collection build --output-path $(W)/dist
 	ansible-galaxy collection install --offline --force --collections-path $(W)/installed $(W)/dist/*.tar.gz
+
+checks: setup ## lint and sanity, beside each other
+	@$(MAKE) --no-print-directory sanity >$(W)/sanity.out 2>&1 & sanity=$$!; \
+	lint=0; $(MAKE) --no-print-directory lint || lint=$$?; \
+	wait $$sanity || { cat $(W)/sanity.out; exit 1; }; cat $(W)/sanity.out; exit $$lint
 
 tree: setup
 	@rm -rf $(OPS) && mkdir -p $(OPS)
@@ -123,4 +130,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean

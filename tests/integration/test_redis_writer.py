@@ -134,6 +134,7 @@ def test_crash_of_the_master(start: t.Callable[..., Client]) -> None:
         killed = time.time()
         old.stop()
         new = until(lambda: cluster.named() if cluster.named() is not old else None, "the failover")
+        elected = time.time()
         until(lambda: spent(client.attempts("crash"), "application")[-1]["sent"] > killed + DOWN_AFTER, "the application's next write")
         time.sleep(0.3)
     attempts = client.attempts("crash")
@@ -152,12 +153,12 @@ def test_crash_of_the_master(start: t.Callable[..., Client]) -> None:
         assert found["confirmed"] == sum(attempt["replicas"] > 0 for attempt in done) > 20
         assert found["sent"] == found["acknowledged"] + found["failed"] and found["failed"] == sum(found["failed_by_kind"].values())
         assert found["last_acknowledged"] == done[-1]["ended"]
-    assert sticky["last_acknowledged"] < killed + 0.5 < killed + DOWN_AFTER < application["last_acknowledged"]
+    assert sticky["last_acknowledged"] < elected and killed + DOWN_AFTER < application["last_acknowledged"]
     assert set(sticky["failed_by_kind"]) <= {"connection"} and application["failed"] >= 1
     moments = [attempt["ended"] for attempt in spent(attempts, "application")]
     gap = max(later - earlier for earlier, later in zip(moments, moments[1:]))
     assert judged["gap_seconds"] == application["longest_gap_seconds"] == pytest.approx(gap, abs=0.001)
-    assert DOWN_AFTER * 0.8 < gap < 15 and abs(application["longest_gap_started"] - killed) < 1
+    assert DOWN_AFTER * 0.8 < gap < 60 and killed - 1 < application["longest_gap_started"] < elected
 
     server = cluster.client(new)
     key = "drill:crash:application"
@@ -192,7 +193,7 @@ def quiet_run_loses_nothing(client: Client, folder: pathlib.Path) -> None:
     assert done.returncode == 0, done.stderr
     judged = client.judge("quiet", *options, **wrong)
     assert (judged["lost"], judged["failed"], judged["confirmed"], judged["lost_span_seconds"]) == (0, 0, 0, 0)
-    assert 20 < judged["acknowledged"] <= 2 * 120 and judged["gap_seconds"] < 1
+    assert 20 < judged["acknowledged"] <= 2 * 120 and judged["gap_seconds"] < 5
     assert client.cluster.client(client.cluster.master).hlen("drill:mine:quiet:application") == judged["clients"]["application"]["stored"]
     assert "FileExistsError" in subprocess.run(argv, env=client.environment, capture_output=True, text=True, timeout=30, check=False).stderr
 
