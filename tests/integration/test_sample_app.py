@@ -370,6 +370,8 @@ def test_bad_rows_are_refused(service: Service) -> None:
 def test_metrics_add_up_over_the_workers_and_leave_no_files(service: Service) -> None:
     for number in range(20):
         service.store("m", number)
+    (folder,) = service.scratch.iterdir()
+    (folder / "counter_1.db").touch()  # a worker has just begun to count
     text = service.get("/metrics")[1]
     assert "ledger_entries_created_total 20.0" in text
     assert 'ledger_requests_total{method="POST",route="/entries",status="201"} 20.0' in text
