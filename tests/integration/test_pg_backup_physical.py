@@ -26,7 +26,8 @@ from conftest import Runner, S3Server, as_server_user, free_port, newest_postgre
 from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
 
 PASSPHRASE = "Sentinel" + secrets.token_hex(8)
-NAME = "ledger"
+NAME = f"ledger-{secrets.token_hex(3)}"
+"""One of its own: the locks of pgBackRest hold for a stanza on the whole host."""
 
 
 def as_text(moment: datetime.datetime) -> str:
