@@ -41,7 +41,7 @@ PATRONI_VERSION = subprocess.run([PATRONI, "--version"], check=True, capture_out
 START_SECONDS = 90.0
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 30) -> t.Any:
+def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:

@@ -20,7 +20,7 @@ import psycopg2
 from servers import SENTINEL, PostgresServer, as_server_user, free_port, postgresql
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 20) -> t.Any:
+def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:

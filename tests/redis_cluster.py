@@ -38,7 +38,7 @@ def program(name: str) -> str:
     return found
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 20) -> t.Any:
+def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:

@@ -46,7 +46,7 @@ def program(name: str) -> str:
     return found
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -> t.Any:
+def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -196,7 +196,7 @@ class Job:
 
     def finish(self, process: subprocess.Popen[str]) -> Result:
         """Wait for a module; return its result. Nothing else may have been written."""
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=120)
         assert errors == ""
         return self._result(output)
 

@@ -65,7 +65,7 @@ class Guarded:
 
     def __call__(self, name: str, *arguments: str, **ports: int) -> tuple[int, str]:
         """Run the guard of a member; return its status and what it says."""
-        done = subprocess.run(self.command(name, *arguments, **ports), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(self.command(name, *arguments, **ports), capture_output=True, text=True, timeout=120, check=False)
         assert SENTINEL not in done.stdout + done.stderr and done.stdout == ""
         return done.returncode, done.stderr.strip()
 
@@ -163,7 +163,7 @@ def test_what_is_in_the_arguments_of_processes(guarded: Guarded) -> None:
             until(lambda: arguments_with("--no-psqlrc"), "the question", 10)
             assert not arguments_with(SENTINEL)
         finally:
-            _output, said = process.communicate(timeout=30)
+            _output, said = process.communicate(timeout=60)
     assert process.returncode == 0 and "data2 (127.0.0.1:" in said and SENTINEL not in said
     assert "no peer says whether another was promoted" in said
 

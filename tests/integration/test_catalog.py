@@ -37,7 +37,7 @@ def redis_port(server_root: pathlib.Path) -> t.Iterator[int]:
     argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--repl-diskless-sync-delay", "0"]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        client, deadline = redis.Redis(port=port), time.monotonic() + 15
+        client, deadline = redis.Redis(port=port), time.monotonic() + 60
         while True:
             with contextlib.suppress(redis.exceptions.ConnectionError):
                 if client.mset({f"key:{number}": "x" * 100 for number in range(1000)}):

@@ -271,7 +271,7 @@ def trap(drip: bytes = b"") -> t.Iterator[int]:
                 sock.close()
 
 
-def wait_for(what: str, holds: t.Callable[[], bool], seconds: float = 15.0) -> None:
+def wait_for(what: str, holds: t.Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds; an error of a connection counts as not yet."""
     limit = time.monotonic() + seconds
     while True:
@@ -580,7 +580,7 @@ def test_samples(capsys: pytest.CaptureFixture[str], web: Web) -> None:
 def test_latency_limits(capsys: pytest.CaptureFixture[str], web: Web, limit: str) -> None:
     check = {"type": "http", "url": web.url("/slow/0.03")}
     over = probe(capsys, check, samples=4, interval=0, **{limit: 0.02})
-    assert over["status"] == "unhealthy" and f"{limit[4:]} 0.0" in only(over)["detail"] and "is above 0.02 s" in only(over)["detail"]
+    assert over["status"] == "unhealthy" and re.search(rf"{limit[4:]} [\d.]+ s is above 0\.02 s", only(over)["detail"]), over
     assert over["samples"][limit[4:]] >= 0.03
     assert probe(capsys, check, samples=4, interval=0, **{limit: 10.0})["status"] == "healthy"
 
@@ -994,7 +994,7 @@ def test_progress_is_shown_of_what_takes_long(web: Web) -> None:
         (pathlib.Path(folder) / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
         environment = {**os.environ, "MAINSTAY_PROGRESS_INTERVAL": "0.3", "ANSIBLE_LOCALHOST_WARNING": "false"}
         argv = ["ansible-playbook", "-i", "localhost,", f"{folder}/play.yml"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     printed = [line.partition("] ")[2] for line in done.stdout.splitlines() if line.startswith("[localhost] ")]
     for wanted in (r"probe: 1 of 2 checks \(50 %\).*", r"probe: 1 checks in [\d.]+ s .*"):

@@ -130,7 +130,7 @@ def serve() -> collections.abc.Iterator[t.Callable[..., Server]]:
 
 def load(*argv: object, expect: int = 0) -> t.Any:
     """Run the client and return what it printed."""
-    result = subprocess.run([sys.executable, str(LOAD), *map(str, argv)], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, str(LOAD), *map(str, argv)], capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == expect, result.stdout + result.stderr
     return json.loads(result.stdout) if result.stdout else result.stderr
 
@@ -229,7 +229,7 @@ def test_stops_by_file_and_by_signal(serve: t.Callable[..., Server], tmp_path: p
     time.sleep(1)
     assert process.poll() is None
     stop.touch() if how == "file" else process.send_signal(signal.SIGTERM)
-    output, _errors = process.communicate(timeout=10)
+    output, _errors = process.communicate(timeout=60)
     summary = json.loads(output)
     assert process.returncode == 0 and summary["failed"] == 0
     assert summary["sent"] == sum(server.done.values()) > 10

@@ -63,8 +63,8 @@ def slow(tmp_path: pathlib.Path) -> t.Iterator[dict[str, str]]:
 
 
 def wait_for(condition: t.Callable[[], t.Any], what: str) -> t.Any:
-    """Return what the condition gives once it is true, within 30 seconds."""
-    deadline = time.monotonic() + 30
+    """Return what the condition gives once it is true, within a minute."""
+    deadline = time.monotonic() + 60
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.05)
@@ -150,7 +150,7 @@ def test_the_module_is_stopped_while_it_sends_to_s3(
     bucket = s3_server.new_bucket()
     process, _unused = in_the_middle(run_module, {**options, "store": s3_server.store(bucket)}, slow)
     process.terminate()
-    result = run_module.finish(process, timeout=20)
+    result = run_module.finish(process)
     assert result["failed"] and "the module received SIGTERM" in result["msg"], result
     assert s3_server.keys(bucket) == [] and "Uploads" not in s3_server.client().list_multipart_uploads(Bucket=bucket)
 
@@ -260,7 +260,7 @@ def test_many_databases_cut_short(
     else:
         process.terminate()
         cause = "the module received SIGTERM"
-    result = run_module.finish(process, timeout=30)
+    result = run_module.finish(process)
     assert result["failed"] and cause in result["msg"], result
     assert left_in(options["store"]) == []
     assert not any(os.path.exists(f"/proc/{pid}") for pid in dumps)

@@ -66,7 +66,7 @@ class Pair:
             yield summary
         finally:
             stop_file.touch() if stop_file else process.terminate()
-            output, _errors = process.communicate(timeout=20)
+            output, _errors = process.communicate(timeout=60)
             self.said.append(output)
         assert process.returncode == 0, output
         summary.update(json.loads(output))
@@ -85,7 +85,7 @@ class Pair:
         """Judge a run; return what was printed."""
         environment = {**os.environ, "POSTGRES_WRITER_PASSWORD": password}
         argv = self.command("judge", run, *more, hosts=hosts)
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
         self.said += [done.stdout, done.stderr]
         assert done.returncode == expect, done.stdout + done.stderr
         return json.loads(done.stdout) if done.stdout else done.stderr
@@ -292,5 +292,5 @@ def test_asynchronous_failover_loses_rows(start: t.Callable[..., Pair], tmp_path
 def test_bad_arguments_end_with_one_sentence(argv: tuple[str, ...], message: str, closed_port: int, tmp_path: pathlib.Path) -> None:
     """Nothing is written, and no traceback is shown."""
     where = ["--host", f"{HOST}:{closed_port}", "--database", "d", "--user", "u", "--run", "r", "--log", str(tmp_path / "log")]
-    done = subprocess.run([sys.executable, str(WRITER), "run", *where, *argv], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, str(WRITER), "run", *where, *argv], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr and not (tmp_path / "log").exists()

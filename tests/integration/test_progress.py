@@ -61,7 +61,7 @@ class Bench:
         self.server.stdin.write(secret[1])
         self.server.stdin.close()
         client = redis.Redis(port=self.port, password=SECRET)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 client.ping()
@@ -114,7 +114,7 @@ class Bench:
 
     def assert_nothing_left(self) -> None:
         """No process and no file of a job."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (found := [*self.working(), *(str(path) for path in self.temporary.glob("ansible-mainstay-*"))]) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not found

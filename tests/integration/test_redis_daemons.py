@@ -69,7 +69,7 @@ class Trial:
         argv = ["redis-server", daemon.state, *includes, *(["--sentinel"] if self.kind == "sentinel" else [])]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.client().ping()
@@ -216,7 +216,7 @@ def test_a_replaced_program(server: Trial, tmp_path: pathlib.Path) -> None:
     program.chmod(0o755)
     argv = [str(program), server.daemon.state, *(word for path in server.daemon.config for word in ("--include", path))]
     server.process = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             server.client().ping()

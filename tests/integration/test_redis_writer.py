@@ -74,7 +74,7 @@ class Client:
             yield summary
         finally:
             stop.touch() if by_file else process.terminate()
-            output, _errors = process.communicate(timeout=20)
+            output, _errors = process.communicate(timeout=60)
             self.said.append(output)
         assert process.returncode == 0, output
         summary.update(json.loads(output))
@@ -88,7 +88,7 @@ class Client:
     def judge(self, run: str, *more: object, expect: int = 0, **environment: str) -> t.Any:
         """Judge a run; return what was printed."""
         given = {**self.environment, **environment}
-        done = subprocess.run(self.command("judge", run, *more), env=given, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(self.command("judge", run, *more), env=given, capture_output=True, text=True, timeout=120, check=False)
         self.said += [done.stdout, done.stderr]
         assert done.returncode == expect, done.stdout + done.stderr
         return json.loads(done.stdout) if done.stdout else done.stderr
@@ -188,14 +188,14 @@ def quiet_run_loses_nothing(client: Client, folder: pathlib.Path) -> None:
         options += [f"--{name}-file", path]
     wrong = {"REDIS_WRITER_PASSWORD": "wrong", "REDIS_WRITER_SENTINEL_PASSWORD": "wrong"}
     argv = client.command("run", "quiet", "--seconds", 1, "--rate", 100, *options)
-    done = subprocess.run(argv, env={**client.environment, **wrong}, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(argv, env={**client.environment, **wrong}, capture_output=True, text=True, timeout=120, check=False)
     client.said.append(done.stdout + done.stderr)
     assert done.returncode == 0, done.stderr
     judged = client.judge("quiet", *options, **wrong)
     assert (judged["lost"], judged["failed"], judged["confirmed"], judged["lost_span_seconds"]) == (0, 0, 0, 0)
     assert 20 < judged["acknowledged"] <= 2 * 120 and judged["gap_seconds"] < 5
     assert client.cluster.client(client.cluster.master).hlen("drill:mine:quiet:application") == judged["clients"]["application"]["stored"]
-    assert "FileExistsError" in subprocess.run(argv, env=client.environment, capture_output=True, text=True, timeout=30, check=False).stderr
+    assert "FileExistsError" in subprocess.run(argv, env=client.environment, capture_output=True, text=True, timeout=120, check=False).stderr
 
 
 def test_failover_by_sentinel_alone_loses_writes(start: t.Callable[..., Client], tmp_path: pathlib.Path) -> None:
@@ -231,5 +231,5 @@ def test_failover_by_sentinel_alone_loses_writes(start: t.Callable[..., Client],
 def test_bad_arguments_end_with_one_sentence(argv: tuple[str, ...], message: str, closed_port: int, tmp_path: pathlib.Path) -> None:
     """Nothing is written, and no traceback is shown."""
     common = [sys.executable, str(WRITER), "run", "--sentinel", f"{HOST}:{closed_port}", "--master-name", "m", "--run", "r", "--log", str(tmp_path / "log")]
-    done = subprocess.run([*common, *argv], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([*common, *argv], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr and not (tmp_path / "log").exists()

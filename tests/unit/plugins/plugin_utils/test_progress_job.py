@@ -81,7 +81,7 @@ def session(leader: int) -> list[str]:
     return found
 
 
-def until(condition: t.Callable[[], bool], what: str, seconds: float = 15) -> None:
+def until(condition: t.Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Wait for something that has to happen."""
     deadline = time.monotonic() + seconds
     while not condition():
