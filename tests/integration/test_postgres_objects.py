@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import copy
+import json
 import pathlib
+import re
+import subprocess
+import sys
 import typing as t
 
 import psycopg2
 import pytest
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.run import run
 from conftest import SENTINEL, PostgresServer, Runner, postgresql
-from patroni_cluster import arguments_of_processes
+from patroni_cluster import API_PASSWORD, PatroniCluster, arguments_of_processes, patroni_cluster
 
 Result = dict[str, t.Any]
 Apply = t.Callable[..., Result]
@@ -73,10 +79,10 @@ def server(server_root: pathlib.Path) -> t.Iterator[PostgresServer]:
 def apply(server: PostgresServer, run_module: Runner) -> Apply:
     """What applies roles and databases to the server."""
 
-    def run(roles: t.Sequence[Result] = (), databases: t.Sequence[Result] = (), check: bool = False) -> Result:
+    def ask(roles: t.Sequence[Result] = (), databases: t.Sequence[Result] = (), check: bool = False) -> Result:
         return run_module("pg_objects", {**server.login, "roles": list(roles), "databases": list(databases)}, check=check, diff=True)
 
-    return run
+    return ask
 
 
 def changed(base: Result, **options: t.Any) -> Result:
@@ -240,14 +246,81 @@ def test_going(server: PostgresServer, apply: Apply) -> None:
         ([{"name": "pg_mine"}], {}, "PostgreSQL keeps this name for itself"),
     ],
 )
-def test_refusals(apply: Apply, roles: list[Result], database: Result, words: str) -> None:
-    result = apply([*roles, {"name": "made_before"}], [{"name": "shop", **database}] if database else [])
-    assert result["failed"] and words in result["msg"], result
-    assert "make the role made_before" in apply([{"name": "made_before"}], check=True)["actions"]
+def test_refusals(server: PostgresServer, roles: list[Result], database: Result, words: str) -> None:
+    """Asked of what the module calls, since each run of the module takes a second."""
+    access = {**dict.fromkeys(("ca_cert", "ssl_cert", "ssl_key")), "login_host": "", "login_db": "postgres", "ssl_mode": "prefer", **server.login}
+    with pytest.raises(InvalidInput, match=re.escape(words)):
+        run({**access, "roles": [*roles, {"name": "made_before"}], "databases": [{"name": "shop", **database}] if database else []}, False)
+    assert not server.query("SELECT FROM pg_roles WHERE rolname = 'made_before'")
 
 
-def test_a_standby_is_refused_and_a_password_is_nowhere(server: PostgresServer) -> None:
+def test_no_password_is_in_the_log(server: PostgresServer) -> None:
     log = pathlib.Path(f"{server.data_dir}.log").read_text()
     assert 'CREATE ROLE "shop" LOGIN' in log
     for word in (WORD, NEW_WORD, LETTERS, "SCRAM-SHA-256$"):
         assert word not in log
+
+
+@pytest.fixture(scope="module")
+def cluster(server_root: pathlib.Path) -> t.Iterator[PatroniCluster]:
+    """A cluster under Patroni."""
+    with patroni_cluster(server_root / "postgres-objects-patroni") as running:
+        yield running
+
+
+def play(folder: pathlib.Path, run_module: Runner, cluster: PatroniCluster, parts: list[str], users: list[Result], *arguments: str) -> tuple[int, str]:
+    """Run parts of the role against the cluster, from the host of a standby; return the exit status and the output."""
+    leader = cluster.settle()
+    contact = next(member for member in cluster.members if member is not leader)
+    inventory = {"all": {"hosts": {member.name: {"ansible_connection": "local", "postgres_replication_port": member.port} for member in cluster.members}}}
+    given = {
+        "postgres_replication_members": [{"name": member.name, "address": "127.0.0.1"} for member in cluster.members],
+        "postgres_replication_dcs_members": [{"name": name, "address": "127.0.0.1"} for name in ("data1", "data2", "data3")],
+        "postgres_replication_version": str(server_version(cluster)),
+        "postgres_replication_api_port": contact.api_port,
+        "postgres_replication_api_user": "admin",
+        "postgres_replication_api_password": API_PASSWORD,
+        **{f"postgres_replication_{user}_password": SENTINEL for user in ("superuser", "replication", "rewind")},
+        "postgres_replication_control_ca_path": cluster.ca_cert,
+        "postgres_replication_users": users,
+        "postgres_replication_databases": [SHOP],
+        "postgres_replication_port": leader.port,
+        "__postgres_replication_socket_dir": str(leader.folder),
+        # The servers let every user of this machine in through their sockets.
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+    }
+    roles = [{"name": "mainstay.ops.postgres_replication", "tasks_from": part} for part in parts]
+    tasks = [{"name": "Run a part of the role", "ansible.builtin.include_role": role} for role in roles]
+    plays = [{"name": "Run the role", "hosts": contact.name, "gather_facts": False, "tasks": tasks}]
+    paths = [folder / name for name in ("play.json", "hosts.json", "vars.json")]
+    for path, content in zip(paths, (plays, inventory, given)):
+        path.touch(0o600)
+        path.write_text(json.dumps(content))
+    command = [f"{pathlib.Path(sys.executable).parent}/ansible-playbook", "-i", str(paths[1]), "-e", f"@{paths[2]}", *arguments, str(paths[0])]
+    done = subprocess.run(command, env=run_module.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def server_version(cluster: PatroniCluster) -> int:
+    """Return the major version of PostgreSQL."""
+    with cluster.connect(cluster.members[0]) as connection:
+        return int(connection.server_version) // 10000
+
+
+def test_the_role_applies_on_the_leader(tmp_path: pathlib.Path, run_module: Runner, cluster: PatroniCluster) -> None:
+    with arguments_of_processes() as seen:
+        status, output = play(tmp_path, run_module, cluster, ["objects/plan", "objects"], ROLES, "-vvv")
+    assert status == 0 and SENTINEL not in output and API_PASSWORD not in output and not [line for line in seen if SENTINEL in line], output
+    # Once as the plan for a cluster that is not there, once as done.
+    assert output.count('"make the database shop, owned by shop_owner"') == 3, output
+    assert "make the extension pg_stat_statements in the database postgres" in output
+    wishes = cluster.config()["mainstay"]["wishes"]
+    status, output = play(tmp_path, run_module, cluster, ["objects"], ROLES)
+    assert status == 0 and "changed=0" in output and cluster.config()["mainstay"]["wishes"] == wishes, output
+    lost = [*ROLES[:3], {"name": "report", "password": NEW_WORD, "member_of": ["nobody"]}]
+    status, output = play(tmp_path, run_module, cluster, ["objects"], lost)
+    assert status == 2 and "there is no role nobody that it could be a member of; nothing was changed" in " ".join(output.split()), output
+    with cluster.connect(cluster.settle()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT rolname, rolreplication FROM pg_roles WHERE rolname IN ('shop', 'prometheus', 'replicator') ORDER BY 1")
+        assert cursor.fetchall() == [("prometheus", False), ("replicator", True), ("shop", False)]

@@ -168,13 +168,17 @@ def _configuration(raw: Raw) -> dict[str, str] | None:
     return None if given is None else {str(name): _setting(str(name), content) for name, content in given.items()}
 
 
+def _list(given: t.Any) -> list[str]:
+    """Return a list as Ansible takes it, which may be written with commas."""
+    return [str(item).strip() for item in (given.split(",") if isinstance(given, str) else given or ())]
+
+
 def _words(given: t.Any) -> tuple[str, ...]:
-    return tuple(word.strip().upper() for word in (given.split(",") if isinstance(given, str) else given or ()))
+    return tuple(word.upper() for word in _list(given))
 
 
 def _names(given: t.Any) -> tuple[str, ...]:
-    names = [given] if isinstance(given, str) else given or ()
-    return tuple(PUBLIC if name.upper() == PUBLIC else name for name in map(str, names))
+    return tuple(PUBLIC if name.upper() == PUBLIC else name for name in _list(given))
 
 
 def _role(raw: Raw) -> Role:
@@ -188,7 +192,7 @@ def _role(raw: Raw) -> Role:
         conn_limit=raw.get("conn_limit"),
         expires=str(raw["expires"]) if raw.get("expires") is not None else None,
         configuration=_configuration(raw),
-        member_of=None if member_of is None else frozenset(member_of),
+        member_of=None if member_of is None else frozenset(_list(member_of)),
     )
 
 
@@ -241,18 +245,23 @@ def _database(raw: Raw) -> Database:
     )
 
 
-def problems(roles: t.Sequence[Raw], databases: t.Sequence[Raw], passwords: bool = False) -> list[str]:
+def problems(roles: t.Sequence[Raw], databases: t.Sequence[Raw], passwords: bool = False, reserved: t.Collection[str] = ()) -> list[str]:
     """Return in sentences what cannot be right whatever the server holds.
 
     Args:
         roles: the option ``roles``.
         databases: the option ``databases``.
         passwords: whether a role that may log in must have a password.
+        reserved: names that none of the roles may have.
     """
+    nameless = [what for what, given in (("role", roles), ("database", databases)) for raw in given if not isinstance(raw, t.Mapping) or not raw.get("name")]
+    if nameless:
+        return [f"a {what} has no name" for what in nameless]
     wishes = parse(roles, databases)
     found = _twice("role", [role.name for role in wishes.roles]) + _twice("database", [database.name for database in wishes.databases])
     for raw, role in zip(roles, wishes.roles):
         found += [f"role {role.name}: {problem}" for problem in _role_problems(raw, role, passwords)]
+        found += [f"role {role.name}: the cluster keeps it for itself; choose another name"] if role.name in reserved else []
     absent = {role.name for role in wishes.roles if not role.present}
     for database in wishes.databases:
         found += [f"database {database.name}: {problem}" for problem in _database_problems(database, absent)]
@@ -265,7 +274,7 @@ def _twice(what: str, names: t.Sequence[str]) -> list[str]:
 
 def _name_problems(what: str, name: str) -> list[str]:
     if not name or "\0" in name:
-        return [f"a {what} has no name"]
+        return [f"{name!r} is no name of a {what}"]
     return [f"the name {name} has more than {MAX_NAME_BYTES} bytes, and PostgreSQL would cut it"] if len(name.encode()) > MAX_NAME_BYTES else []
 
 
