@@ -189,8 +189,8 @@ def plan_inside(database: Database, inside: Inside, server: Server) -> list[Step
     closed += [Privilege("database", "", database.name, PUBLIC, word) for word in ("CONNECT", "TEMPORARY")] if database.public_connect is False else []
     for privilege in closed:
         if privilege in inside.privileges:
-            words = f"revoke {privilege.privilege} on the {privilege.kind} {privilege.name} from everybody"
-            steps.append(_grant_step(database, f"{words}{_of(database, privilege.kind)}", [privilege], present=False))
+            words = f"revoke {privilege.privilege} on the {privilege.kind} {privilege.name}{_of(database, privilege.kind)} from everybody"
+            steps.append(_grant_step(database, words, [privilege], present=False))
     for grant in database.grants:
         steps += _grant(database, grant, inside, server.version) if grant.kind in _FIRST else []
     for default in database.defaults:
