@@ -277,7 +277,6 @@ def play(folder: pathlib.Path, run_module: Runner, cluster: PatroniCluster, part
         "postgres_replication_members": [{"name": member.name, "address": "127.0.0.1"} for member in cluster.members],
         "postgres_replication_dcs_members": [{"name": name, "address": "127.0.0.1"} for name in ("data1", "data2", "data3")],
         "postgres_replication_version": str(server_version(cluster)),
-        "postgres_replication_api_port": contact.api_port,
         "postgres_replication_api_user": "admin",
         "postgres_replication_api_password": API_PASSWORD,
         **{f"postgres_replication_{user}_password": SENTINEL for user in ("superuser", "replication", "rewind")},
@@ -285,6 +284,10 @@ def play(folder: pathlib.Path, run_module: Runner, cluster: PatroniCluster, part
         "postgres_replication_users": users,
         "postgres_replication_databases": [SHOP],
         "postgres_replication_port": leader.port,
+        "postgres_replication_pooler": True,
+        "postgres_replication_pooler_password": SENTINEL,
+        "__postgres_replication_pooler_lookup_databases": ["postgres"],
+        "__postgres_replication_endpoints": [member.url for member in cluster.members],
         "__postgres_replication_socket_dir": str(leader.folder),
         # The servers let every user of this machine in through their sockets.
         "ansible_become": False,
@@ -313,7 +316,7 @@ def test_the_role_applies_on_the_leader(tmp_path: pathlib.Path, run_module: Runn
         status, output = play(tmp_path, run_module, cluster, ["objects/plan", "objects"], ROLES, "-vvv")
     assert status == 0 and SENTINEL not in output and API_PASSWORD not in output and not [line for line in seen if SENTINEL in line], output
     # Once as the plan for a cluster that is not there, once as done.
-    assert output.count('"make the database shop, owned by shop_owner"') == 3, output
+    assert output.count("- make the database shop, owned by shop_owner") == 3, output
     assert "make the extension pg_stat_statements in the database postgres" in output
     wishes = cluster.config()["mainstay"]["wishes"]
     status, output = play(tmp_path, run_module, cluster, ["objects"], ROLES)
@@ -324,3 +327,6 @@ def test_the_role_applies_on_the_leader(tmp_path: pathlib.Path, run_module: Runn
     with cluster.connect(cluster.settle()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT rolname, rolreplication FROM pg_roles WHERE rolname IN ('shop', 'prometheus', 'replicator') ORDER BY 1")
         assert cursor.fetchall() == [("prometheus", False), ("replicator", True), ("shop", False)]
+        # What the pooler may ask, and nobody else.
+        cursor.execute("SET ROLE pgbouncer; SELECT name, left(secret, 5) FROM pgbouncer.lookup('shop') UNION SELECT name, '' FROM pgbouncer.lookup('postgres')")
+        assert cursor.fetchall() == [("shop", "SCRAM")]
