@@ -203,8 +203,10 @@ def test_sql_is_run_once(server: PostgresServer, apply: Apply) -> None:
     said = "could not run the SQL broken in the database shop: statement 3 (line 2), INSERT INTO app.broken DEFAULT VALUES: division by zero"
     assert result["msg"].startswith(said) and "nothing of this SQL was applied" in result["msg"]
     assert server.query("SELECT to_regclass('app.half') IS NULL", "shop") == [(True,)]
-    for text, actions in (("SELECT 1", ["run the SQL again in the database shop"]), ("SELECT 2", ["run the SQL again in the database shop again, since it has changed"])):
-        database = {"name": "shop", "init_sql": [{"name": "again", "sql": f"CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS '{text}'", "always": True}]}
+    for text, said in (("SELECT 1", ""), ("SELECT 2", " again, since it has changed")):
+        actions = [f"run the SQL again in the database shop{said}"]
+        init = {"name": "again", "sql": f"CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS '{text}'", "always": True}
+        database = {"name": "shop", "init_sql": [init]}
         assert apply([], [database])["actions"] == actions and apply([], [database])["actions"] == []
         assert server.query("SELECT f()", "shop") == [(int(text[-1]),)]
 

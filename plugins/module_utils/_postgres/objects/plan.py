@@ -324,7 +324,8 @@ def _default(database: Database, grant: DefaultGrant, inside: Inside, version: i
             continue
         privileges = ", ".join(lacking)
         schema = f" IN SCHEMA {quoted(grant.schema)}" if grant.schema else ""
-        statement = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(grant.owner)}{schema} {verb.upper()} {privileges} ON {plural.upper()} {to.upper()} {_holder(holder)}"
+        change = f"{verb.upper()} {privileges} ON {plural.upper()} {to.upper()} {_holder(holder)}"
+        statement = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(grant.owner)}{schema} {change}"
         words = f"{verb} {privileges} on the {plural} that {grant.owner} will make {where} {to} {holder}"
         thing, line = f"database {database.name}: privileges of {holder}", f"{privileges} on {plural} that {grant.owner} will make"
         steps.append(Step(words, statement, thing, "" if grant.present else line, line if grant.present else ""))

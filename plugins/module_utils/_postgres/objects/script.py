@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import typing as t
 
 _TOKEN = re.compile(
     r"""--[^\n]* | /\* | [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
@@ -58,8 +59,8 @@ def split(text: str) -> list[Statement]:
     statements: list[Statement] = []
     current, begun, depth, parentheses, position = "", 0, 0, 0, 0
     while position < len(text):
-        found = _TOKEN.match(text, position)
-        assert found is not None
+        # One letter of any kind is a token at the least.
+        found = t.cast("re.Match[str]", _TOKEN.match(text, position))
         token, start, position = found[0], position, found.end()
         if token == "/*":
             token, position = " ", _comment_end(text, start)

@@ -116,7 +116,8 @@ def test_nothing_to_do() -> None:
     )
     wishes = parse([role(configuration={"work_mem": "8MB"}, member_of="a")], [database(privileges=[{"roles": ["shop"], "privs": ["SELECT"]}])])
     assert plan.plan_roles(wishes, server) == [] and plan.plan_databases(wishes, server) == []
-    inside = Inside(schemas={"public": "shop"}, objects={("table", "public"): ("one",)}, privileges={Privilege("table", "public", "one", "shop", "SELECT"): False})
+    held = {Privilege("table", "public", "one", "shop", "SELECT"): False}
+    inside = Inside(schemas={"public": "shop"}, objects={("table", "public"): ("one",)}, privileges=held)
     assert plan.plan_objects(wishes.databases[0], inside, 170000) == [] and plan.conflicts(wishes, Server(170000, {"shop": RoleState(flags)}), {})
 
 
