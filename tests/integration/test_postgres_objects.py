@@ -70,8 +70,8 @@ SHOP: Result = {
 
 @pytest.fixture(scope="module")
 def server(server_root: pathlib.Path) -> t.Iterator[PostgresServer]:
-    """A server that logs whatever it is told. The tests go on from each other."""
-    with postgresql(server_root / "postgres-objects", log_statement="all", log_min_duration_statement="0", log_error_verbosity="verbose") as running:
+    """A server that logs whatever it is told, and would make verifiers of another kind itself. The tests go on from each other."""
+    with postgresql(server_root / "postgres-objects", log_statement="all", log_min_duration_statement="0", password_encryption="md5") as running:
         yield running
 
 
@@ -121,6 +121,7 @@ def test_all_of_it(server: PostgresServer, apply: Apply) -> None:
     assert before["actions"][0] == "make the role shop_owner" and "run the SQL tables in the database shop" in before["actions"]
     assert "role shop: password: the one asked for" in made["diff"]["after"] and "database shop: there" in made["diff"]["after"]
     assert not [line for line in seen if SENTINEL in line] and SENTINEL not in str(made) + str(before)
+    assert server.query("SELECT DISTINCT left(rolpassword, 19) FROM pg_authid WHERE rolname IN ('shop', 'report')") == [("SCRAM-SHA-256$4096:",)]
     for check in (True, False):
         again = apply(ROLES, [SHOP], check=check)
         assert not again["failed"] and again["actions"] == [] and not again["changed"], again
@@ -164,7 +165,7 @@ def test_a_changed_password(server: PostgresServer, apply: Apply) -> None:
     assert apply([role])["actions"] == []
     kept = server.query("SELECT rolpassword FROM pg_authid WHERE rolname = 'shop'")[0][0]
     assert apply([{"name": "shop", "password": kept}])["actions"] == []
-    server.query("SET password_encryption = 'md5'; ALTER ROLE shop PASSWORD 'old'")
+    server.query("ALTER ROLE shop PASSWORD 'old'")
     assert apply([role])["actions"] == ["set the password of the role shop"] and can(server, "shop", NEW_WORD, "SELECT 1") == 1
 
 
