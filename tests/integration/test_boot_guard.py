@@ -160,7 +160,7 @@ def test_what_is_in_the_arguments_of_processes(guarded: Guarded) -> None:
         port = listener.getsockname()[1]
         process = subprocess.Popen(guarded.command("data1", data2=port, data3=port), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            until(lambda: arguments_with("--no-psqlrc"), "the question", 10)
+            until(lambda: arguments_with("--no-psqlrc"), "the question")
             assert not arguments_with(SENTINEL)
         finally:
             _output, said = process.communicate(timeout=60)
@@ -201,6 +201,7 @@ def test_an_old_primary_that_runs_is_stopped_when_a_peer_can_be_reached(guarded:
     cluster["data1"].query("SELECT pg_promote()")
     standby = script_watch(guarded, "data1", data2=free_port(), data3=free_port())
     with standby as (watching, words):
+        until(lambda: len([line for line in words() if "says nothing" in line]) == 2, "its word on both")
         time.sleep(1)
         assert watching.poll() is None and data1.query("SELECT 1")  # nobody answers: it goes on
         assert len([line for line in words() if "says nothing" in line]) == 2  # and that is said once
@@ -215,7 +216,7 @@ def test_an_old_primary_that_runs_is_stopped_when_a_peer_can_be_reached(guarded:
             data1.query(f"INSERT INTO split_brain VALUES ({number})")
             time.sleep(0.1)
         raise AssertionError(f"it takes writes still; the guard says {words()}")
-    assert watching.wait(30) == 1
+    assert watching.wait(120) == 1
     assert words()[-1].startswith("<3>boot guard: this server must not go on as a primary, and is stopped: data3 (127.0.0.1:")
     assert not (data1.data_dir / "postmaster.pid").exists()
 
@@ -231,7 +232,7 @@ def script_watch(guarded: Guarded, name: str, **ports: int) -> t.Iterator[tuple[
     finally:
         if ports:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def test_what_it_cannot_read(guarded: Guarded) -> None:
