@@ -134,7 +134,8 @@ def _locks(server: Server) -> str:
         SELECT a.pid, coalesce(a.datname, '') AS database, coalesce(a.usename, '') AS role, coalesce(a.application_name, '') AS application,
                extract(epoch FROM clock_timestamp() - coalesce({since}, a.query_start))::float8 AS seconds, left(a.query, {READ_CHARACTERS}) AS query,
                (SELECT coalesce(jsonb_agg(jsonb_build_object('pid', b.pid, 'began', b.backend_start::text, 'role', b.usename,
-                       'application', b.application_name, 'state', b.state, 'transaction_seconds', extract(epoch FROM clock_timestamp() - b.xact_start)::float8, 'query', left(b.query, {READ_CHARACTERS}))
+                       'application', b.application_name, 'state', b.state, 'query', left(b.query, {READ_CHARACTERS}),
+                       'transaction_seconds', extract(epoch FROM clock_timestamp() - b.xact_start)::float8)
                        ORDER BY b.xact_start), '[]') FROM pg_stat_activity b WHERE b.pid = ANY (pg_blocking_pids(a.pid))) AS blockers,
                l.mode, l.locktype
           FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted
