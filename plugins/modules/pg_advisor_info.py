@@ -174,7 +174,7 @@ options:
         description: How many of them there were.
         type: int
         default: 100
-      foreign_key_rows:
+      referencing_rows:
         description: Rows of a table from where on its foreign keys should have indexes.
         type: int
         default: 10000

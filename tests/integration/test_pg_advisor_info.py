@@ -130,7 +130,7 @@ def test_indexes(server: PostgresServer, app: str, ask: Ask) -> None:
     server.query("SELECT count(*) FROM child WHERE big > 0;" * 30, app)
     server.query("SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT count(*) FROM child WHERE b = 3", app)
     counted(server, app, "seq_scan >= 30 AND idx_scan >= 1", "child")
-    limits = {"scan_count": 30, "scan_rows": 1000, "foreign_key_rows": 1000, "unused_index_days": 0, "unused_index_bytes": 8192}
+    limits = {"scan_count": 30, "scan_rows": 1000, "referencing_rows": 1000, "unused_index_days": 0, "unused_index_bytes": 8192}
     checks = ["unused_indexes", "duplicate_indexes", "missing_indexes", "foreign_keys", "invalid_indexes", "primary_keys"]
     found = ask(databases=[app], checks=checks, thresholds=limits)
     # What keeps something unique is never called unused, nor is what was used.
@@ -523,7 +523,6 @@ def test_members_of_a_cluster(cluster: Cluster, run_module: Runner) -> None:
     finally:
         cluster["data1"].control("start")
     assert [(each["severity"], each["object"]) for each in by_id(stopped, "replication_stopped")] == [("critical", "this standby")], stopped
-
 
 
 def test_the_playbook_puts_the_members_together(cluster: Cluster, run_module: Runner, tmp_path: pathlib.Path) -> None:

@@ -198,7 +198,7 @@ def _foreign_keys(server: Server) -> str:
 
 def judge_foreign_keys(context: Context, rows: list[Row]) -> t.Iterator[Finding]:
     """Foreign keys whose table is read from end to end for each row that is deleted in the other."""
-    limit = context.thresholds.foreign_key_rows
+    limit = context.thresholds.referencing_rows
     for row in rows:
         if row["rows"] >= limit:
             columns = ", ".join(quoted(column) for column in row["columns"])

@@ -82,7 +82,7 @@ class Thresholds:
     unused_index_days: float = 30.0
     scan_rows: int = 10000
     scan_count: int = 100
-    foreign_key_rows: int = 10000
+    referencing_rows: int = 10000
     bloat_percent: float = 50.0
     bloat_warning_bytes: int = 1073741824
     bloat_critical_bytes: int = 5368709120
