@@ -214,7 +214,7 @@ options:
     description:
       - How old counters must be for what rests on them to be judged, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
       - That concerns O(checks=statements), O(checks=checkpoints), O(checks=cache), O(checks=temp_files), O(checks=unused_indexes) and
-        O(checks=missing_indexes).
+        O(checks=missing_indexes). For O(checks=statements) the age is known since PostgreSQL 14.
       - Counters begin anew when somebody resets them, after a crash, and on a standby with its first start.
     type: str
     default: 1d

@@ -111,7 +111,9 @@ def test_young_counters_are_no_verdict(ask: Ask) -> None:
     found = ask(databases=["quiet"], min_age="1d")
     young = {(each["check"], each["database"]) for each in found["not_judged"] if each["reason"].endswith("s old, which is less than min_age")}
     both = {("cache", "quiet"), ("temp_files", "quiet"), ("unused_indexes", "quiet"), ("missing_indexes", "quiet"), ("checkpoints", "")}
-    assert young == both | {("statements", "")}, found["not_judged"]
+    # Before version 14 nobody knows how old those of the statements are.
+    statements = {("statements", "")} if found["server"]["version_num"] >= 140000 else set()
+    assert young == both | statements, found["not_judged"]
     assert ids(found) == NO_FSYNC and 'check="cache"' not in found["metrics"] and 'check="locks"' in found["metrics"]
 
 
@@ -192,6 +194,7 @@ def test_tables(server: PostgresServer, app: str, ask: Ask) -> None:
     assert [(each["object"], each["severity"], each["measured"]) for each in by_id(found, "no_primary_key")] == [("public.full_one", "info", 60000)]
 
     server.query(dead[0]["sql"], app)
+    counted(server, app, "n_dead_tup = 0", "wide")
     found = ask(databases=[app], checks=checks, thresholds=limits)
     assert by_id(found, "dead_rows") == [] and by_id(found, "stale_statistics") == []
     table, index = by_id(found, "bloated_table"), by_id(found, "bloated_index")
