@@ -50,6 +50,7 @@ def server(server_root: pathlib.Path) -> t.Iterator[PostgresServer]:
             "INSERT INTO children (parent) SELECT id FROM parents",
             "quiet",
         )
+        counted(running, "quiet", "n_tup_ins >= 20000", "children")
         running.query("VACUUM ANALYZE", "quiet")
         # What made the data is no statement of an application.
         running.query("SELECT pg_stat_statements_reset()")
@@ -109,7 +110,7 @@ def test_a_quiet_server_has_no_findings(server: PostgresServer, ask: Ask) -> Non
 
 def test_young_counters_are_no_verdict(ask: Ask) -> None:
     found = ask(databases=["quiet"], min_age="1d")
-    young = {(each["check"], each["database"]) for each in found["not_judged"] if each["reason"].endswith("s old, which is less than min_age")}
+    young = {(each["check"], each["database"]) for each in found["not_judged"] if each["reason"].endswith("old, which is less than min_age")}
     both = {("cache", "quiet"), ("temp_files", "quiet"), ("unused_indexes", "quiet"), ("missing_indexes", "quiet"), ("checkpoints", "")}
     # Before version 14 nobody knows how old those of the statements are.
     statements = {("statements", "")} if found["server"]["version_num"] >= 140000 else set()
@@ -175,6 +176,8 @@ def test_tables(server: PostgresServer, app: str, ask: Ask) -> None:
         "CREATE SEQUENCE falling INCREMENT -1 MINVALUE -100 MAXVALUE -1; SELECT setval('falling', -97); CREATE EXTENSION pgstattuple",
         app,
     )
+    counted(server, app, "n_tup_ins >= 60000", "wide")
+    counted(server, app, "n_tup_ins >= 60000", "full_one")
     server.query("ANALYZE", app)
     server.query("DELETE FROM wide WHERE id % 10 <> 0", app)
     counted(server, app, "n_dead_tup >= 54000", "wide")
@@ -286,8 +289,9 @@ def test_connections(server: PostgresServer, ask: Ask) -> None:
             open_ones.enter_context(server.connect("quiet"))
         found = by_id(ask(checks=["connections"]), "connections_near_limit")
         # 20 and the module's own, of 25 less 3 for superusers.
-        assert [(each["measured"], each["severity"], each["threshold"]) for each in found] == [(95.5, "critical", 95.0)]
-        assert found[0]["details"]["idle"] == 20 and found[0]["details"]["most_by_role"] == {"postgres": 21}
+        # A session that has just been closed may still be there.
+        assert [(each["severity"], each["threshold"]) for each in found] == [("critical", 95.0)] and found[0]["measured"] >= 95.5
+        assert found[0]["details"]["idle"] >= 20 and found[0]["details"]["most_by_role"] == {"postgres": found[0]["details"]["used"]}
 
 
 @contextlib.contextmanager
@@ -479,6 +483,7 @@ def cluster(server_root: pathlib.Path) -> t.Iterator[Cluster]:
             "CREATE TABLE big (id int PRIMARY KEY, a int, b int); INSERT INTO big SELECT g, g, g FROM generate_series(1, 60000) g;"
             "CREATE INDEX here ON big (a); CREATE INDEX nowhere ON big (b)"
         )
+        counted(running["data1"], "postgres", "n_tup_ins >= 60000", "big")
         running["data1"].query("VACUUM ANALYZE big")
         running.settle("data1", "data2")
         yield running
