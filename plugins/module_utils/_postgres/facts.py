@@ -18,7 +18,7 @@ COUNTED_TABLES = 1000
 COUNTED_BYTES = 256 << 20
 """Rows are counted in the smallest tables of a database, up to so many tables and bytes in all: a fraction of what the dump itself reads."""
 
-_OURS = """
+OURS = """
     n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
     AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 """
@@ -155,7 +155,7 @@ def is_empty(connection: t.Any) -> bool:
         value(
             connection,
             f"""
-            SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS})
+            SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS})
                AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                                WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
                                AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'))
@@ -203,7 +203,7 @@ def read_contents(connection: t.Any, count_rows: bool = True) -> dict[str, t.Any
                coalesce(sum(greatest(c.reltuples, 0)) FILTER (WHERE c.relkind = 'r'), 0)::bigint AS estimated_rows,
                (SELECT count(*)::int FROM pg_largeobject_metadata) AS large_objects,
                EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public') AS public_schema
-          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS}
         """,  # noqa: S608
     )[0]
     extensions = {row["extname"]: row["extversion"] for row in rows(connection, "SELECT extname, extversion FROM pg_extension ORDER BY extname")}
@@ -231,7 +231,7 @@ def read_contents(connection: t.Any, count_rows: bool = True) -> dict[str, t.Any
         connection,
         f"""
         SELECT DISTINCT s.spcname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_tablespace s ON s.oid = c.reltablespace
-         WHERE {_OURS} ORDER BY 1
+         WHERE {OURS} ORDER BY 1
         """,  # noqa: S608
     )
     return {
@@ -308,7 +308,7 @@ def unlogged_tables(connection: t.Any) -> list[str]:
         connection,
         f"""
         SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {_OURS} ORDER BY 1
+         WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {OURS} ORDER BY 1
         """,  # noqa: S608
     )
     return [row["name"] for row in found]
@@ -319,7 +319,7 @@ def _small_tables(connection: t.Any) -> list[str]:
         connection,
         f"""
         SELECT format('%%I.%%I', n.nspname, c.relname) AS name, pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind = 'r' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()) AND {_OURS} ORDER BY bytes, name LIMIT %s
+         WHERE c.relkind = 'r' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()) AND {OURS} ORDER BY bytes, name LIMIT %s
         """,  # noqa: S608
         [COUNTED_TABLES],
     )
