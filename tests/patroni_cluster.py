@@ -108,7 +108,7 @@ class Member:
     @property
     def url(self) -> str:
         """Where its REST API is."""
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.address}:{self.api_port}"
 
     @property
     def data_dir(self) -> pathlib.Path:
@@ -373,8 +373,8 @@ def arguments_of_processes() -> t.Iterator[set[str]]:
         thread.join()
 
 
-def certificates(folder: pathlib.Path) -> None:
-    """Make a CA and one certificate for loopback that it has signed."""
+def certificates(folder: pathlib.Path, addresses: t.Sequence[str] = ("127.0.0.1",)) -> None:
+    """Make a CA and one certificate for loopback addresses that it has signed."""
 
     def openssl(*argv: str) -> None:
         subprocess.run(["openssl", *argv], check=True, capture_output=True, cwd=folder)
@@ -382,7 +382,7 @@ def certificates(folder: pathlib.Path) -> None:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt")
     openssl("req", *key, "-subj", "/CN=member", "-keyout", "member.key", "-out", "member.csr")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+    (folder / "san").write_text(f"subjectAltName={','.join(f'IP:{address}' for address in addresses)}\n")
     openssl("x509", "-req", "-in", "member.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san", "-out", "member.crt")
 
 
@@ -392,8 +392,8 @@ def member_settings(folder: pathlib.Path, member: Member, clients: list[int], se
         "scope": "ledger",
         "name": member.name,
         "restapi": {
-            "listen": f"127.0.0.1:{member.api_port}",
-            "connect_address": f"127.0.0.1:{member.api_port}",
+            "listen": f"{member.address}:{member.api_port}",
+            "connect_address": f"{member.address}:{member.api_port}",
             "certfile": str(folder / "member.crt"),
             "keyfile": str(folder / "member.key"),
             "cafile": str(folder / "ca.crt"),
@@ -437,7 +437,7 @@ def start_etcd(folder: pathlib.Path, count: int) -> tuple[list[Process], list[in
 
 @contextlib.contextmanager
 def patroni_cluster(
-    folder: pathlib.Path, voters: int = 1, names: t.Sequence[str] = ("data1", "data2", "data3"), own_addresses: bool = False, **settings: t.Any
+    folder: pathlib.Path, voters: int = 1, names: t.Sequence[str] = ("data1", "data2", "data3"), network: str = "", **settings: t.Any
 ) -> t.Iterator[PatroniCluster]:
     """Yield a cluster of three members, ``data1`` to ``data3``, in order.
 
@@ -445,25 +445,27 @@ def patroni_cluster(
         folder: a new folder for its files, which any user may enter.
         voters: how many members etcd has.
         names: of other members, or of fewer.
-        own_addresses: give each server a loopback address of its own and all of them the same port, as hosts have them.
+        network: the beginning of loopback addresses, such as ``127.0.1``: each member has one of its own, and all have the same ports, as hosts do.
         settings: further dynamic settings that the cluster is made with.
     """
     for path in ("/usr/bin/etcd", PATRONI):
         assert os.access(path, os.X_OK), f"{path} is missing; install etcd-server, patroni and python3-etcd"
     folder.mkdir()
     own(folder)
-    certificates(folder)
+    certificates(folder, ["127.0.0.1", *(f"{network}.{number}" for number in range(1, len(names) + 1) if network)])
     own(folder / "member.key")
     etcds, clients = start_etcd(folder, voters)
-    members, shared_port = [], free_port()
+    members, shared_port, shared_api_port = [], free_port(), free_port()
     for number, name in enumerate(names, start=1):
         place = folder / name
         place.mkdir(0o700)
         own(place)
         config = place / "patroni.yml"
         server = Process([PATRONI, str(config)], folder / f"{name}.log")
-        port, address = (shared_port, f"127.0.1.{number}") if own_addresses else (free_port(), "127.0.0.1")
-        members.append(Member(name, place, port, free_port(), server, address))
+        if network:
+            members.append(Member(name, place, shared_port, shared_api_port, server, f"{network}.{number}"))
+        else:
+            members.append(Member(name, place, free_port(), free_port(), server))
         config.touch(0o600)
         config.write_text(yaml.safe_dump(member_settings(folder, members[-1], clients, {**SECONDS, **settings})))
         own(config)

@@ -206,7 +206,7 @@ source:
       type: bool
       returned: always
     problem:
-      description: Why it cannot be seen; empty if it can.
+      description: Why it cannot be seen, or that this cluster has parted from it; empty if neither.
       type: str
       returned: always
     leader:
@@ -215,6 +215,10 @@ source:
       returned: always
     takes_writes:
       description: Whether its leader takes writes.
+      type: bool
+      returned: always
+    streams:
+      description: Whether its leader streams to RV(standby_leader).
       type: bool
       returned: always
     timeline:

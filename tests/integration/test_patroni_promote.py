@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 import typing as t
 
@@ -52,8 +55,9 @@ def promotion(site: PatroniCluster, other: PatroniCluster, slot: str, **options:
 def sites(server_root: pathlib.Path) -> t.Iterator[Sites]:
     """Site a takes writes, and site b follows it."""
     slots = {"site_b": {"type": "physical"}}
-    with patroni_cluster(server_root / "promote-a", names=["data1", "data2"], own_addresses=True, slots=slots, **MEMBERS) as a:
-        with patroni_cluster(server_root / "promote-b", names=["dr1", "dr2"], own_addresses=True, standby_cluster=follow(a, "site_b"), **MEMBERS) as b:
+    with patroni_cluster(server_root / "promote-a", names=["data1", "data2"], network="127.0.1", slots=slots, **MEMBERS) as a:
+        following = follow(a, "site_b")
+        with patroni_cluster(server_root / "promote-b", names=["dr1", "dr2"], network="127.0.2", standby_cluster=following, **MEMBERS) as b:
             yield Sites(a, b)
 
 
@@ -69,6 +73,39 @@ def receiver(member: Member) -> int:
     raise AssertionError(f"{member.name} receives nothing")
 
 
+def role(sites: Sites, run_module: Runner, site: PatroniCluster, entries: t.Sequence[str], **variables: t.Any) -> tuple[int, int, str]:
+    """Run parts of the role on one site as its inventory would; return the exit status, the number of tasks that changed something, and the output."""
+    bundle = sites.a.folder / "authorities.crt"
+    bundle.write_text("".join(pathlib.Path(each.ca_cert).read_text() for each in (sites.a, sites.b)))
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "postgres_replication_members": [{"name": member.name, "address": member.address} for member in site.members],
+        "postgres_replication_dcs_members": [{"name": f"voter{number}", "address": "127.0.0.1"} for number in range(3)],
+        "postgres_replication_port": site.members[0].port,
+        "postgres_replication_api_port": site.members[0].api_port,
+        "postgres_replication_api_user": "admin",
+        "postgres_replication_api_password": API_PASSWORD,
+        "postgres_replication_control_ca_path": str(bundle),
+        "postgres_replication_parameters": {"shared_buffers": "32MB", "max_connections": 100},
+        "postgres_replication_wait_timeout": 90,
+        **variables,
+    }
+    tasks = [{"ansible.builtin.include_role": {"name": "mainstay.ops.postgres_replication", "tasks_from": entry}} for entry in entries]
+    path = sites.a.folder / "play.json"
+    path.touch(0o600)
+    path.write_text(json.dumps([{"name": "Role", "hosts": "all", "connection": "local", "vars": given, "tasks": tasks}]))
+    inventory = ",".join(member.name for member in site.members)
+    argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-v", "-i", inventory, str(path)]
+    done = subprocess.run(argv, env=run_module.environment(), capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, sum(int(part.split()[0]) for part in done.stdout.split("changed=")[1:]), done.stdout + done.stderr
+
+
+def names_source(site: PatroniCluster, slot: str) -> Result:
+    """Return the variable that says whom a cluster follows."""
+    hosts = [member.address for member in site.members]
+    return {"hosts": hosts, "port": site.members[0].port, "api_port": site.members[0].api_port, "slot": slot}
+
+
 def test_the_standby_cluster_is_described(sites: Sites, run_module: Runner) -> None:
     sites.a.patch(synchronous_mode=True)
     sites.b.patch(synchronous_mode=True)
@@ -77,7 +114,7 @@ def test_the_standby_cluster_is_described(sites: Sites, run_module: Runner) -> N
     found = run_module("patroni_info", {**sites.b.access, "wait_for": "healthy", "source": source})
     assert not found["failed"] and found["standby_cluster"] and found["standby_leader"] == found["leader"] == sites.b.settle().name, found
     leader = sites.a.settle()
-    expected = {"reachable": True, "problem": "", "leader": leader.name, "takes_writes": True, "timeline": 1}
+    expected = {"reachable": True, "problem": "", "leader": leader.name, "takes_writes": True, "streams": True, "timeline": 1}
     assert found["source"] == {**expected, "lag_bytes": found["source"]["lag_bytes"], "lag_seconds": found["source"]["lag_seconds"]}
     assert 0 <= found["source"]["lag_bytes"] < 1 << 20
     alone = run_module("patroni_info", sites.b.access)["source"]
@@ -134,6 +171,7 @@ def test_planned_loses_nothing(sites: Sites, run_module: Runner, capsys: pytest.
     assert left["standby_cluster"] == follow(sites.b, "site_a") and left["slots"] == {} and left["mainstay"] == {}
     assert left["postgresql"] == {**MEMBERS["postgresql"], "parameters": {}}
     assert sites.b.config()["slots"] == {"site_a": {"type": "physical"}} and "standby_cluster" not in sites.b.config()
+    assert sites.b.config()["mainstay"] == {"promoted_from_timeline": 1}
     for check in (True, False):
         again = run_module("patroni_promote", options, check=check)
         assert not again["changed"] and not again["promoted"] and again["actions"] == [], again
@@ -158,7 +196,7 @@ def test_a_failure_before_the_promotion_is_taken_back(sites: Sites, run_module: 
         os.kill(number, signal.SIGCONT)
     assert failed["failed"] and "the arrival of all that the source wrote did not happen within 4 seconds" in failed["msg"], failed
     assert writer.lost() == set() and sites.writers() == ["b"]
-    assert sites.b.config()["mainstay"] == {} and "default_transaction_read_only" not in sites.b.config()["postgresql"]["parameters"]
+    assert sites.b.config()["mainstay"] == {"promoted_from_timeline": 1} and "default_transaction_read_only" not in sites.b.config()["postgresql"]["parameters"]
     assert sites.b.setting(sites.b.settle(), "default_transaction_read_only") == "off"
 
 
@@ -179,13 +217,80 @@ def test_a_run_that_was_cut_off_is_finished(sites: Sites, run_module: Runner) ->
     assert sites.b.settle() and sites.b.config()["mainstay"] == {} and sites.a.config()["slots"] == {"site_b": {"type": "physical"}}
 
 
+def stop_sending(sites: Sites) -> int:
+    """Have site a send nothing more to site b; return the process that was stopped."""
+    follower = sites.b.settle().name
+    with sites.a.connect(sites.a.settle()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_replication WHERE application_name = %s", (follower,))
+        number = cursor.fetchone()[0]
+    os.kill(number, signal.SIGSTOP)
+    return number
+
+
+def test_the_source_is_fenced_and_follows_later(sites: Sites, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    options = promotion(sites.b, sites.a, "site_a", planned=False, fenced=True)
+    with Writer(sites.a) as writer:
+        number = stop_sending(sites)
+        time.sleep(1)
+    refused = run_module("patroni_promote", {**options, "fenced": False})
+    assert refused["failed"] and "answers and takes writes" in refused["msg"], refused
+    too_much = run_module("patroni_promote", {**options, "max_lost_bytes": 1})
+    assert too_much["failed"] and "bytes would be lost, and max_lost_bytes is 1" in too_much["msg"], too_much
+    done = run_module("patroni_promote", options)
+    os.kill(number, signal.SIGCONT)
+    assert not done["failed"] and done["promoted"] and "still answers and says that it takes writes" in str(done["warnings"]), done
+    with sites.b.connect(sites.b.settle()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT number FROM {writer.table}")
+        lost = {number for number, unused in writer.acknowledged} - {row[0] for row in cursor.fetchall()}
+    with capsys.disabled():
+        print(f"\nsource fenced: {len(lost)} of {len(writer.acknowledged)} rows lost; said {done['lost_bytes']} bytes, {done['lost_seconds']} s", end="")
+    assert lost and done["lost_bytes"] > len(lost)
+    both = run_module("patroni_promote", options)
+    assert both["failed"] and "both take writes" in both["msg"], both
+    inventory = {"postgres_replication_standby_of": names_source(sites.b, "site_a"), "postgres_replication_site_slots": ["site_b"]}
+    status, unused, output = role(sites, run_module, sites.a, ["site_follow"], **inventory)
+    assert status != 0 and "What main alone has would be given up" in output and sites.writers() == ["a", "b"], output
+    sites.b.patch(slots={"site_a": {"type": "physical"}})
+    status, changed, output = role(sites, run_module, sites.a, ["site_follow"], **inventory, postgres_replication_giving_up="main")
+    assert status == 0 and changed in (1, 2), output
+    found = run_module("patroni_info", {**sites.a.access, "source": {"endpoints": sites.b.access["endpoints"], "ca_cert": sites.b.ca_cert}})
+    assert found["healthy"] and found["timeline"] == found["source"]["timeline"] and found["source"]["takes_writes"] and found["source"]["streams"], found
+    assert sites.writers() == ["b"] and sites.a.config()["slots"] == {}
+    with sites.a.connect(sites.a.settle()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {writer.table}")
+        assert cursor.fetchone()[0] <= len(writer.acknowledged) - len(lost) + 1
+
+
+CONVERGE = ["patroni/look", "patroni/settings", "patroni/look", "patroni/standby"]
+
+
+def test_the_role_leaves_a_promotion_alone(sites: Sites, run_module: Runner) -> None:
+    inventory = {"postgres_replication_standby_of": names_source(sites.b, "site_a")}
+    assert role(sites, run_module, sites.a, CONVERGE, **inventory)[0] == 0
+    status, changed, output = role(sites, run_module, sites.a, CONVERGE, **inventory)
+    assert status == 0 and changed == 0 and "takes writes although" not in output, output
+    assert sites.a.config()["standby_cluster"] == follow(sites.b, "site_a")
+    status, changed, output = role(sites, run_module, sites.a, ["site_promote"], **inventory)
+    assert status != 0 and "answers and takes writes" in output, output
+    planned = {**inventory, "postgres_replication_planned": True, "postgres_replication_source_slot": "site_b"}
+    with Writer(sites) as writer:
+        status, changed, output = role(sites, run_module, sites.a, ["site_promote"], **planned)
+    assert status == 0 and changed == 1 and writer.lost() == set() and sites.writers() == ["a"], output
+    # The old variable neither makes the cluster follow again nor changes anything; the run says what to do.
+    status, changed, output = role(sites, run_module, sites.a, CONVERGE, **inventory)
+    assert status == 0 and changed == 0 and "takes writes although postgres_replication_standby_of names" in output, output
+    assert sites.writers() == ["a"] and "standby_cluster" not in sites.a.config()
+    # The other one follows, and no variable of it says so.
+    assert role(sites, run_module, sites.b, CONVERGE, postgres_replication_site_slots=["site_a"])[0] == 0
+    status, changed, output = role(sites, run_module, sites.b, CONVERGE, postgres_replication_site_slots=["site_a"])
+    assert status == 0 and changed == 0 and "although postgres_replication_standby_of is empty" in output, output
+    assert sites.b.config()["standby_cluster"] == follow(sites.a, "site_b") and not sites.b.config()["slots"]
+
+
 def test_the_source_is_lost(sites: Sites, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     options = promotion(sites.b, sites.a, "site_a", planned=False, fenced=True)
-    follower = sites.b.settle().name
     with Writer(sites) as writer:
-        with sites.a.connect(sites.a.settle()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pid FROM pg_stat_replication WHERE application_name = %s", (follower,))
-            os.kill(cursor.fetchone()[0], signal.SIGSTOP)
+        stop_sending(sites)
         time.sleep(1)
         for member in sites.a.members:
             member.kill()
@@ -208,22 +313,19 @@ def test_the_source_is_lost(sites: Sites, run_module: Runner, capsys: pytest.Cap
     assert lost and ended - oldest < done["lost_seconds"]
 
 
-def test_the_old_site_comes_back(sites: Sites, run_module: Runner) -> None:
+def test_a_lost_site_that_started_again_cannot_be_rewound(sites: Sites, run_module: Runner) -> None:
     for member in sites.a.members:
         member.server.start()
-    until(lambda: sites.writers() == ["a", "b"], "the old site's return", 60)
-    options = promotion(sites.b, sites.a, "site_a", planned=False, fenced=True)
-    both = until(lambda: next((found for found in [run_module("patroni_promote", options)] if found["failed"]), None), "the refusal")
-    assert "both take writes" in both["msg"], both
-    settings = {"standby_cluster": follow(sites.b, "site_a"), "slots": {"site_b": None}}
-    sites.b.patch(slots={"site_a": {"type": "physical"}})
-    joined = run_module("patroni_config", {**sites.a.access, "settings": settings, "wait_timeout": 60})
-    assert not joined["failed"], joined
+    until(lambda: sites.writers() == ["a", "b"], "the old site's return", 90)
+    timelines = [site.call(site.settle(), "/patroni")[1]["timeline"] for site in (sites.a, sites.b)]
+    assert timelines[0] == timelines[1]
+    inventory = {"postgres_replication_standby_of": names_source(sites.b, "site_a"), "postgres_replication_giving_up": "main"}
+    status, unused, output = role(sites, run_module, sites.a, ["patroni/follow_check"], **inventory)
+    assert status == 0 and '"__postgres_replication_parted": true' in output, output
+    # Without the check it would be a standby that never streams, and this is how that is seen.
+    run_module("patroni_config", {**sites.a.access, "settings": {"standby_cluster": follow(sites.b, "site_a")}, "wait_timeout": 60})
+    sites.a.settle()
+    with Writer(sites.b):
+        pass
     source = {"endpoints": sites.b.access["endpoints"], "ca_cert": sites.b.ca_cert}
-
-    def follows() -> bool:
-        found = run_module("patroni_info", {**sites.a.access, "source": source})
-        return found["healthy"] and found["timeline"] == found["source"]["timeline"] and found["source"]["lag_bytes"] == 0
-
-    until(follows, "the rewinding of the old site", 90)
-    assert sites.writers() == ["b"]
+    assert not run_module("patroni_info", {**sites.a.access, "source": source})["source"]["streams"]

@@ -181,11 +181,13 @@ def source_of(view: View, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     source = see_source(source_client(params)) if view.is_standby_cluster else Source(None, "this cluster follows none")
     there = source.view.leader if source.view else None
     loss = loss_of(view.leader, source, datetime.datetime.now(datetime.timezone.utc)) if view.is_standby_cluster and view.leader else None
+    more = source.lacks(view.leader)
     return {
         "reachable": source.view is not None,
-        "problem": source.why,
+        "problem": f"this cluster has {more} bytes of the timeline that the source lacks, so they have parted" if more else source.why,
         "leader": there.name if there else "",
         "takes_writes": source.writer is not None,
+        "streams": source.sends_to(view.leader),
         "timeline": there.timeline if there else None,
         "lag_bytes": loss.size if loss else None,
         "lag_seconds": loss.seconds if loss else None,

@@ -20,7 +20,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Client, Refused, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.config import NOTES
-from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import HANDOVER, Loss, Source, loss_of, see_source, source_client
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import HANDOVER, PROMOTED_FROM, Loss, Source, loss_of, see_source, source_client
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import WORKING, Member, Patience, Phases, Problem, View, look
 
 DOING = "promote the standby cluster"
@@ -115,9 +115,13 @@ def plan(here: View, source: Source, wish: Wish, now: datetime.datetime) -> tupl
             raise MainstayError(DOING, cause, "fence one of them at once, and make it follow the other")
         return Plan(release=source.held), Loss(0, 0.0)
     leader = fit_leader(here)
+    if more := source.lacks(leader):
+        cause = f"this cluster has {more} bytes of timeline {leader.timeline} that {there} lacks, so they have parted and it does not follow"
+        if not wish.fenced:
+            raise MainstayError(DOING, cause, "make it follow anew (playbooks/postgres_site_follow.yml)")
     loss = loss_of(leader, source, now)
     if wish.planned:
-        check_planned(source, loss, wish.patience.max_lag_bytes)
+        check_planned(leader, source, loss, wish.patience.max_lag_bytes)
         return Plan(hold=not source.held and not source.follows, turn=not source.follows, promote=True, release=True), Loss(0, 0.0)
     if source.writer is not None and not wish.fenced:
         cause = f"{source.writer.name} in {there} answers and takes writes, and two writers would part the data"
@@ -161,7 +165,7 @@ def fit_leader(here: View) -> Member:
     return leader
 
 
-def check_planned(source: Source, loss: Loss, max_lag_bytes: int) -> None:
+def check_planned(here: Member, source: Source, loss: Loss, max_lag_bytes: int) -> None:
     """Refuse a planned promotion that the source cannot take part in, or for which its writes would be held long.
 
     Raises:
@@ -177,7 +181,12 @@ def check_planned(source: Source, loss: Loss, max_lag_bytes: int) -> None:
     if source.follows and not source.held:
         cause = f"{source.view.scope} follows another cluster itself, and not because of a promotion that was cut off"
         raise MainstayError(DOING, cause, "promote without planned, or begin with the cluster that takes writes")
-    if source.held or (loss.size is not None and loss.size <= max_lag_bytes):
+    if source.held:
+        return
+    if not source.sends_to(here):
+        cause = f"{source.view.leader.name} does not stream to {here.name}"
+        raise MainstayError(DOING, cause, "see why in the logs of PostgreSQL on both, and wait until it does")
+    if loss.size is not None and loss.size <= max_lag_bytes:
         return
     behind = "it is not known how far" if loss.size is None else f"{loss.size} bytes, more than {max_lag_bytes},"
     raise MainstayError(DOING, f"{behind} this cluster is behind", "wait until it has caught up; see that it streams from the source")
@@ -282,16 +291,17 @@ class Promotion:
         """Let the source lead as before."""
         follows = {"host": None, "port": None, "primary_slot_name": None, **here.config["standby_cluster"]}
         self.patch(self._client, look(self._client), {"standby_cluster": follows}, f"have {here.scope} follow {there.scope} as before")
-        self.release(source, {"standby_cluster": None})
+        self.release(source, {"standby_cluster": None}, {})
 
-    def release(self, source: Client, more: dict[str, t.Any]) -> None:
-        """Take the hold off the source, with further settings."""
-        self.patch(source, look(source), {**_parameter(None), NOTES: {HANDOVER: None}, **more}, "release the writes of the source")
+    def release(self, source: Client, settings: dict[str, t.Any], notes: dict[str, t.Any]) -> None:
+        """Take the hold off the source, with further settings and notes."""
+        self.patch(source, look(source), {**_parameter(None), NOTES: {HANDOVER: None, **notes}, **settings}, "release the writes of the source")
 
     def promote(self, here: View) -> View:
         """Let this cluster take writes, and wait until it does."""
         with self._phases("promote"):
-            settings: dict[str, t.Any] = {"standby_cluster": None}
+            timeline = here.leader.timeline if here.leader else None
+            settings: dict[str, t.Any] = {"standby_cluster": None, NOTES: {PROMOTED_FROM: timeline}}
             if self._wish.slots:
                 settings["slots"] = {name: {"type": "physical"} for name in self._wish.slots}
             self.patch(self._client, look(self._client), settings, f"promote {here.scope}")
@@ -307,16 +317,18 @@ class Promotion:
     def await_follower(self, source: Client, timeline: int) -> View:
         """Wait until the source follows."""
         with self._phases("see the source follow"):
-            return self._wish.patience.wait(source, "see the source follow", lambda view: _not_following(view, timeline))
+            return self._wish.patience.wait(source, "see the source follow", lambda view: self._not_following(view, timeline))
+
+    def _not_following(self, view: View, timeline: int) -> t.Iterator[Problem]:
+        here = Source(look(self._client))
+        if view.leader is not None and view.leader.timeline != timeline:
+            yield Problem(f"{view.leader.name} is on timeline {view.leader.timeline}, not yet on {timeline}")
+        elif not here.sends_to(view.leader):
+            yield Problem("the new leader does not stream to the source")
 
 
 def _parameter(content: str | None) -> dict[str, t.Any]:
     return {"postgresql": {"parameters": {READ_ONLY: content}}}
-
-
-def _not_following(view: View, timeline: int) -> t.Iterator[Problem]:
-    if view.leader is not None and view.leader.timeline != timeline:
-        yield Problem(f"{view.leader.name} is on timeline {view.leader.timeline}, not yet on {timeline}")
 
 
 def run(client: Client, params: Settings, check_mode: bool) -> tuple[dict[str, t.Any], list[str]]:
@@ -363,7 +375,7 @@ def carry_out(work: Promotion, steps: Plan, here: View, source: Source, other: C
         slot = (here.config.get("standby_cluster") or {}).get("primary_slot_name")
         try:
             # Nobody reads from that slot any more, and it would keep the log for ever.
-            work.release(other, {"slots": {slot: None}} if slot else {})
+            work.release(other, {"slots": {slot: None}} if slot else {}, {PROMOTED_FROM: None})
             work.await_follower(other, view.leader.timeline if view.leader and view.leader.timeline else 0)
         except MainstayError as error:
             warnings.append(f"{error}. {view.scope} takes writes; run it again, so that the source is seen to")

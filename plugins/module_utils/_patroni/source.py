@@ -16,6 +16,12 @@ from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology imp
 HANDOVER = "handover"
 """The note in the source's settings that its writes are held for a planned promotion, so that they are released only by who holds them."""
 
+PROMOTED_FROM = "promoted_from_timeline"
+"""The note in the settings of a cluster that was promoted: the newest timeline that it has in common with the one that it followed.
+
+A site that was lost and starts again begins a timeline of the same number as the promotion did, and neither Patroni nor pg_rewind can tell the two apart.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -34,6 +40,22 @@ class Source:
         """Its leader if that takes writes."""
         leader = self.view.leader if self.view else None
         return leader if leader is not None and leader.replayed is None and leader.state in WORKING and not leader.unreachable else None
+
+    def sends_to(self, follower: Member | None) -> bool:
+        """Whether its leader streams to a member of another cluster."""
+        leader = self.view.leader if self.view else None
+        return leader is not None and follower is not None and follower.name in leader.followers
+
+    def lacks(self, other: Member | None) -> int:
+        """Return how many bytes of the same timeline another cluster's leader has more, which it cannot have received from here.
+
+        Args:
+            other: the leader, looked at before this cluster was.
+        """
+        leader = self.view.leader if self.view else None
+        if leader is None or other is None or leader.position is None or other.position is None or leader.timeline != other.timeline:
+            return 0
+        return max(0, other.position - leader.position)
 
     @property
     def held(self) -> bool:

@@ -72,6 +72,7 @@ class Member:
     position: int | None = None
     replayed: int | None = None
     last_commit: str = ""
+    followers: tuple[str, ...] = ()
 
     @property
     def leads(self) -> bool:
@@ -270,6 +271,7 @@ def _member(entry: t.Mapping[str, t.Any], status: t.Mapping[str, t.Any], failure
         position=end_of_log(status.get("xlog", {})),
         replayed=replayed,
         last_commit=status.get("xlog", {}).get("replayed_timestamp") or "",
+        followers=tuple(row.get("application_name", "") for row in status.get("replication", []) if row.get("state") == "streaming"),
     )
 
 

@@ -23,7 +23,8 @@ HELD = {"mainstay": {"handover": True}}
 def site(name: str, role: str, position: int | None, recovery: bool, **more: t.Any) -> View:
     """Return a cluster of one member."""
     given: dict[str, t.Any] = {"state": "running", "system_identifier": "7", "last_commit": "2026-11-27 11:59:58+00:00" if recovery else ""}
-    given |= {name: more.pop(name) for name in list(more) if name in ("state", "system_identifier", "unreachable", "last_commit")}
+    given |= {"timeline": 3, "followers": ("dr1",) if role == "leader" else ()}
+    given |= {name: more.pop(name) for name in list(more) if name in ("state", "system_identifier", "unreachable", "last_commit", "timeline", "followers")}
     member = Member(f"{name}1", role, endpoint=Endpoint(name, 8008, True), position=position, replayed=position if recovery else None, **given)
     return View((member,), more.pop("config", {}), name, **more)
 
@@ -51,6 +52,8 @@ def wish(**given: t.Any) -> Wish:
         (PROMOTED, TURNED, {"planned": True}, Plan(release=True), Loss(0, 0.0)),
         (PROMOTED, GONE, {"fenced": True}, Plan(), Loss(0, 0.0)),
         (STANDBY, GONE, {"fenced": True}, Plan(promote=True), Loss(None, 2.0)),
+        (STANDBY, Source(site("main", "leader", 890, False)), {"fenced": True}, Plan(promote=True), Loss(0, 0.0)),
+        (STANDBY, Source(site("main", "leader", 1000, False, timeline=4)), {"planned": True}, Plan(True, True, True, True), Loss(0, 0.0)),
         (STANDBY, WRITER, {"fenced": True}, Plan(promote=True), Loss(100, 2.0)),
         (STANDBY, WRITER, {"fenced": True, "max_lost_bytes": 100, "max_lost_seconds": 2.0}, Plan(promote=True), Loss(100, 2.0)),
         (STANDBY, Source(site("main", "standby_leader", 900, True, config=FOLLOWS)), {}, Plan(promote=True), Loss(0, 0.0)),
@@ -71,6 +74,8 @@ def test_plan(here: View, source: Source, asked: dict[str, t.Any], steps: Plan, 
         (STANDBY, WRITER, {"fenced": True, "max_lost_bytes": 99}, "up to 100 bytes would be lost"),
         (STANDBY, GONE, {"fenced": True, "max_lost_seconds": 1.5}, "up to 2 seconds would be lost"),
         (STANDBY, Source(site("main", "leader", 2000, False)), {"planned": True}, "1100 bytes, more than 500, this cluster is behind"),
+        (STANDBY, Source(site("main", "leader", 890, False)), {"planned": True}, "has 10 bytes of timeline 3 that main lacks, so they have parted"),
+        (STANDBY, Source(site("main", "leader", 1000, False, followers=())), {"planned": True}, "main1 does not stream to dr1"),
         (STANDBY, Source(site("main", "leader", 1000, False, paused=True)), {"planned": True}, "main is paused"),
         (STANDBY, Source(site("main", "standby_leader", 950, True, config=FOLLOWS)), {"planned": True}, "main follows another cluster itself"),
         (STANDBY, Source(site("main", "replica", 1000, True)), {"planned": True}, "main has no leader that answers"),
