@@ -83,7 +83,7 @@ unit: setup ## unit tests and meta-tests
 
 integration: setup-test ## modules against real servers on loopback
 	$(call step,integration tests)
-	pytest -q -p no:cacheprovider -n 3 --dist loadfile -m 'not alone' tests/integration
+	pytest -q -p no:cacheprovider -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone' tests/integration
 	$(call step,integration tests that need the machine for themselves)
 	pytest -q -p no:cacheprovider -m alone tests/integration
 

@@ -38,8 +38,14 @@ from servers import (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the mark of tests that measure time or memory: ``make integration`` runs all others two at a time."""
+    """Name the marks: ``make integration`` runs the tests beside each other, file by file, and those that measure time or memory afterwards."""
     config.addinivalue_line("markers", "alone: the test needs the machine for itself")
+    config.addinivalue_line("markers", "long: the test takes minutes, and is begun first, so that the others end beside it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long ones first."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 __all__ = [

@@ -10,9 +10,13 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 DRILLS_SECONDS = 1800
 """Two runs of each scenario take about ten minutes, nearly all of it waiting."""
+
+pytestmark = pytest.mark.long
 
 
 def test_failovers(tmp_path: pathlib.Path) -> None:

@@ -293,7 +293,8 @@ def test_a_switchover(stack: Stack, run_module: Runner, capsys: pytest.CaptureFi
         reader.join(30)
     with capsys.disabled():
         silence = max(later - earlier for earlier, later in zip(answers, answers[1:]))
-        print(f"\nproxy: gap of writes {writer.gap:.2f} s, {len(writer.acknowledged)} rows, {writer.errors} errors; of reads {silence:.2f} s, {len(errors)} errors", end="")
+        print(f"\nproxy: gap of writes {writer.gap:.2f} s, {len(writer.acknowledged)} rows, {writer.errors} errors", end="")
+        print(f"; of reads {silence:.2f} s, {len(errors)} errors", end="")
     assert not done["failed"], done
     assert writer.lost() == set()
     new = stack.cluster.settle()

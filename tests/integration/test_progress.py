@@ -23,6 +23,7 @@ import redis
 from conftest import Runner, free_port
 
 SECRET = "Sentinel" + secrets.token_hex(8)
+pytestmark = pytest.mark.long
 DATA_BYTES = 12 << 20
 VARYING = {"id", "started", "finished", "seconds", "phases", "before", "after", "recoverable_from", "recoverable_to", "host", "objects", "bytes_stored"} | {
     *("location", "used_memory", "replication_id", "replication_offset"),

@@ -26,6 +26,8 @@ PRIORITIES = (10, 20, 100)
 DOWN_AFTER = 5.0
 """Seconds; the default of the cluster."""
 
+pytestmark = pytest.mark.long
+
 DEFAULTS = {
     **{"validate_certs": True, "ca_certs": None, "client_cert_file": None, "client_key_file": None},
     **{"target": "", "max_pause": 10, "max_lag_bytes": 1 << 20, "wait_timeout": 60},

@@ -11,8 +11,8 @@ It reads this server's timeline from pg_control and asks every peer for its own.
 
 A standby (there is a ``standby.signal``) may always start. So may a server without peers. If no peer says anything, it may start too, with a warning:
 otherwise a site that lost its power could never start again. ``--when-alone refuse`` turns that round. A peer that starts at the same moment says nothing yet,
-so it is asked again for ``--wait`` seconds. A peer that cannot be reached then may be reached later, so ``--watch`` goes on beside the server that runs, and stops
-it as soon as something speaks against it: what was written in between is on the losing side, and nothing more is added to it.
+so it is asked again for ``--wait`` seconds. A peer that cannot be reached then may be reached later, so ``--watch`` goes on beside the server that runs,
+and stops it as soon as something speaks against it: what was written in between is on the losing side, and nothing more is added to it.
 
 Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly. Needs nothing but Python and PostgreSQL's own
 ``pg_controldata`` and ``psql``. It logs in to the peers as standbys do, with the password from the file that ``PGPASSFILE`` names.
@@ -264,7 +264,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ca-cert", default="", help="CA certificates that the peers' certificates are checked against")
     parser.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="ask again so long while no peer says anything (default: 10)")
     parser.add_argument("--when-alone", choices=["allow", "refuse"], default="allow", help="what to do if none does in the end (default: allow)")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="go on beside the server that runs, ask so often, and stop it if it must not be a primary")
+    watch = "go on beside the server that runs, ask so often, and stop it if it must not be a primary"
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help=watch)
     return parser
 
 
