@@ -178,6 +178,21 @@ def test_a_server_that_a_killed_restore_left_is_put_right(job: Job, start_redis:
     server.stop()
 
 
+def test_a_run_that_is_stopped_while_the_server_loads_puts_it_right(job: Job, start_redis: Starter) -> None:
+    """The server refuses to be made a master again until it has loaded; the run waits for that."""
+    server = start_redis(loading_process_events_interval_bytes="1024")
+    server.fill()
+    digest, before = server.digest, settings_of(server)
+    job(**server.login)
+    server.client().config_set("key-load-delay", "10000")
+    process = job.start(**server.login, state="restored", force=True, snapshot_before=False)
+    until(lambda: server.client().info()["loading"], "the loading")
+    process.terminate()
+    failed(job.finish(process), "the module received SIGTERM")
+    assert server.client().info()["role"] == "master" and settings_of(server) == before and server.digest == digest
+    server.stop()
+
+
 def test_a_target_that_dies_is_the_cause(job: Job, start_redis: Starter) -> None:
     """That nothing could be put back in it either is said beside, not instead."""
     server = start_redis(rdb_key_save_delay="0")

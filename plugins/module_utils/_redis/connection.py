@@ -170,6 +170,8 @@ class Server:
             raise LoginFailed(doing, error, "check login_user and login_password") from error
         except redis.exceptions.ResponseError as error:
             raise refusal(doing, str(error)) from error
+        except redis.exceptions.BusyLoadingError as error:
+            raise Loading(doing, error, "try again later") from error
         except (redis.exceptions.RedisError, OSError) as error:
             raise Unreachable(doing, error, "check login_host, login_port, tls and that the server runs") from error
         except BaseException:  # redis-py before 4.5 keeps a connection whose reply was not read, and takes it for the next command's
@@ -213,6 +215,10 @@ class LoginFailed(Refused):
 
 class Unreachable(MainstayError):
     """The server could not be reached, or the connection broke."""
+
+
+class Loading(Unreachable):
+    """The server is loading its data, and does little else until it has them. To redis-py that is an error of the connection."""
 
 
 def refusal(doing: str, answer: str) -> Refused:

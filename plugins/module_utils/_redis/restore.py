@@ -25,7 +25,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process impo
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, is_local
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Loading, Login, Refused, Server, is_local
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import Content, compare
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import magic_text, parse_magic, rdb_version, unreadable_because
@@ -265,8 +265,8 @@ def _promote(server: Server, timeout: float) -> None:
         try:
             server.command("REPLICAOF", "NO", "ONE", doing="make it a master again")
             return
-        except Refused as error:
-            if not error.cause.startswith("LOADING") or time.monotonic() > deadline:
+        except Loading:
+            if time.monotonic() > deadline:
                 raise
         time.sleep(POLL_SECONDS)
 
