@@ -34,5 +34,5 @@ options:
     type: int
     default: 10
 notes:
-  - Tried with etcd 3.4 of Debian 12 and 3.5 of Debian 13. The module speaks to the JSON API (C(enable-grpc-gateway)), and needs no library and no other program.
+  - Tried with etcd 3.4 of Debian 12 and 3.5 of Debian 13. The module speaks to the JSON API (C(enable-grpc-gateway)), and needs no library or other program.
 """

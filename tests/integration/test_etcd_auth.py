@@ -36,7 +36,7 @@ class Etcd:
         login = {"ETCDCTL_USER": user, "ETCDCTL_PASSWORD": password} if user else {}
         environment = {**os.environ, "ETCDCTL_API": "3", **login}
         argv = ("etcdctl", f"--endpoints={self.url}", *argv)
-        return subprocess.run(argv, input=given, capture_output=True, text=True, timeout=30, env=environment)
+        return subprocess.run(argv, input=given, capture_output=True, text=True, timeout=30, check=False, env=environment)
 
     def auth(self, check: bool = False, **options: t.Any) -> Result:
         """Run etcd_auth, and see that no password comes out of it."""
