@@ -16,7 +16,7 @@ import typing as t
 import pytest
 import yaml
 from conftest import SENTINEL, Runner
-from patroni_cluster import PatroniCluster, Writer, own, patroni_cluster, start_etcd, until
+from patroni_cluster import Member, PatroniCluster, Process, Writer, certificates, own, patroni_cluster, server_port, start_etcd, until
 
 Result = dict[str, t.Any]
 ROOT_PASSWORD, OTHER = f"{SENTINEL}root", f"{SENTINEL}other"
@@ -147,6 +147,32 @@ def test_keys_go_apart_from_those_that_are_kept(etcd: Etcd) -> None:
     assert "needed together" in etcd.keys(login_user="ledger")["msg"]
 
 
+def test_a_login_besides_a_certificate_that_has_a_name(server_root: pathlib.Path, run_module: Runner) -> None:
+    """As the role has it: an authority for clients asks for certificates, without ``client-cert-auth``, which turns away names once there are logins."""
+    folder = server_root / "etcd-tls"
+    folder.mkdir()
+    own(folder)
+    certificates(folder)
+    own(folder / "member.key")
+    client, peer = server_port(), server_port()
+    argv = ["/usr/bin/etcd", "--data-dir", str(folder / "data"), "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--trusted-ca-file", str(folder / "ca.crt")]
+    argv += ["--cert-file", str(folder / "member.crt"), "--key-file", str(folder / "member.key")]
+    argv += ["--listen-client-urls", f"https://127.0.0.1:{client}", "--advertise-client-urls", f"https://127.0.0.1:{client}"]
+    process = Process(argv, folder / "etcd.log")
+    process.start()
+    try:
+        tls = {"ca_cert": str(folder / "ca.crt"), "client_cert": str(folder / "member.crt"), "client_key": str(folder / "member.key")}
+        etcd = Etcd(client, run_module)
+        etcd.url = f"https://127.0.0.1:{client}"
+        until(lambda: not etcd.auth(check=True, **tls)["failed"], "an etcd that answers")
+        assert etcd.auth(**tls)["changed"] and not etcd.auth(**tls)["changed"]
+        assert not etcd.keys(login_user="ledger", login_password=SENTINEL, **tls)["failed"]
+        assert "user name is empty" in etcd.keys(**tls)["msg"]
+        assert etcd.keys(login_user="ledger", login_password=SENTINEL, ca_cert=tls["ca_cert"])["failed"], "without a certificate"
+    finally:
+        process.kill()
+
+
 def give_login(cluster: PatroniCluster, password: str) -> None:
     """Write the login into each member's file, and have Patroni read it, as the role does."""
     for member in cluster.members:
@@ -164,10 +190,10 @@ def test_a_running_cluster_goes_on(server_root: pathlib.Path, run_module: Runner
         etcd = Etcd(cluster.etcd_port, run_module)
         leader = cluster.settle()
         with Writer(cluster) as writer:
-            for times, password in enumerate((SENTINEL, OTHER), start=1):
+            for password in (SENTINEL, OTHER):
+                before = [reloads(cluster, member) for member in cluster.members]
                 give_login(cluster, password)
-                logs = [cluster.folder / f"{member.name}.log" for member in cluster.members]
-                until(lambda: all(has_read(log, times) for log in logs), "the reload of Patroni on each member")
+                until(lambda: all(reloads(cluster, member) > count for member, count in zip(cluster.members, before)), "the reload of Patroni everywhere")
                 assert etcd.auth(users=[{"name": "ledger", "password": password, "prefixes": [PREFIX]}])["changed"]
                 written = len(writer.acknowledged)
                 for member in cluster.members:
@@ -179,6 +205,6 @@ def test_a_running_cluster_goes_on(server_root: pathlib.Path, run_module: Runner
         cluster.patch(maximum_lag_on_failover=2097152)
 
 
-def has_read(log: pathlib.Path, times: int) -> bool:
-    """Tell whether Patroni has read its file so often since its start."""
-    return log.read_text(errors="replace").count("No PostgreSQL configuration items changed") >= times
+def reloads(cluster: PatroniCluster, member: Member) -> int:
+    """How often Patroni of a member has read its file since its start."""
+    return (cluster.folder / f"{member.name}.log").read_text(errors="replace").count("Reloading PostgreSQL configuration")
