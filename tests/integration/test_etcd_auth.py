@@ -15,8 +15,8 @@ import typing as t
 
 import pytest
 import yaml
-from conftest import SENTINEL, Runner
-from patroni_cluster import Member, PatroniCluster, Process, Writer, certificates, own, patroni_cluster, server_port, start_etcd, until
+from conftest import SENTINEL, Runner, free_port
+from patroni_cluster import Member, PatroniCluster, Process, Writer, certificates, own, patroni_cluster, start_etcd, until
 
 Result = dict[str, t.Any]
 ROOT_PASSWORD, OTHER = f"{SENTINEL}root", f"{SENTINEL}other"
@@ -36,7 +36,7 @@ class Etcd:
         login = {"ETCDCTL_USER": user, "ETCDCTL_PASSWORD": password} if user else {}
         environment = {**os.environ, "ETCDCTL_API": "3", **login}
         argv = ("etcdctl", f"--endpoints={self.url}", *argv)
-        return subprocess.run(argv, input=given, capture_output=True, text=True, timeout=30, check=False, env=environment)
+        return subprocess.run(argv, input=given, capture_output=True, text=True, timeout=30, env=environment, check=False)
 
     def auth(self, check: bool = False, **options: t.Any) -> Result:
         """Run etcd_auth, and see that no password comes out of it."""
@@ -154,7 +154,7 @@ def test_a_login_besides_a_certificate_that_has_a_name(server_root: pathlib.Path
     own(folder)
     certificates(folder)
     own(folder / "member.key")
-    client, peer = server_port(), server_port()
+    client, peer = free_port(), free_port()
     argv = ["/usr/bin/etcd", "--data-dir", str(folder / "data"), "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--trusted-ca-file", str(folder / "ca.crt")]
     argv += ["--cert-file", str(folder / "member.crt"), "--key-file", str(folder / "member.key")]
     argv += ["--listen-client-urls", f"https://127.0.0.1:{client}", "--advertise-client-urls", f"https://127.0.0.1:{client}"]

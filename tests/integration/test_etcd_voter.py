@@ -13,8 +13,8 @@ import subprocess
 import typing as t
 
 import pytest
-from conftest import SENTINEL, Runner
-from patroni_cluster import Process, own, server_port, start_etcd, until
+from conftest import SENTINEL, Runner, free_port
+from patroni_cluster import Process, own, start_etcd, until
 
 Result = dict[str, t.Any]
 
@@ -26,7 +26,7 @@ class Etcd:
         """Remember where they listen."""
         self.folder = folder
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
-        self.client, self.peer = server_port(), server_port()
+        self.client, self.peer = free_port(), free_port()
         self._run = run_module
 
     @property

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Says which version of a package a repository has: repository_candidate PACKAGE, with a source of apt (deb822) on standard input.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
