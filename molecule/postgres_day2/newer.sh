@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Builds an installed package once more with a higher revision of Debian, and makes it known to apt: newer PACKAGE
 set -euo pipefail
 rm -rf /var/tmp/newer
