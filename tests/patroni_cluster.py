@@ -37,6 +37,9 @@ SECONDS = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
 PATRONI = os.environ.get("MAINSTAY_TEST_PATRONI", "/usr/bin/patroni")
 """The program, so that another release can be tried."""
 
+RUN_PATRONI = pathlib.Path(__file__).resolve().parents[1] / "roles/postgres_replication/files/run_patroni.py"
+"""How the role runs Debian 12's."""
+
 PATRONI_VERSION = subprocess.run([PATRONI, "--version"], check=True, capture_output=True, text=True).stdout.split()[-1] if os.path.exists(PATRONI) else ""
 START_SECONDS = 90.0
 
@@ -455,13 +458,16 @@ def patroni_cluster(
     certificates(folder, ["127.0.0.1", *(f"{network}.{number}" for number in range(1, len(names) + 1) if network)])
     own(folder / "member.key")
     etcds, clients = start_etcd(folder, voters)
+    program = [PATRONI]
+    if "MAINSTAY_TEST_PATRONI" not in os.environ:
+        program = ["/usr/bin/python3", shutil.copy(RUN_PATRONI, folder)]
     members, shared_port, shared_api_port = [], free_port(), free_port()
     for number, name in enumerate(names, start=1):
         place = folder / name
         place.mkdir(0o700)
         own(place)
         config = place / "patroni.yml"
-        server = Process([PATRONI, str(config)], folder / f"{name}.log")
+        server = Process([*program, str(config)], folder / f"{name}.log")
         if network:
             members.append(Member(name, place, shared_port, shared_api_port, server, f"{network}.{number}"))
         else:
