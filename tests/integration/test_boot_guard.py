@@ -105,6 +105,18 @@ def test_a_site_without_power_can_start_again(guarded: Guarded) -> None:
     status, said = guarded("data1", "--when-alone", "refuse", **dead)
     assert status == 1 and len(said.splitlines()) == 1
     assert said.startswith("<3>boot guard: this server must not start as a primary: no peer says whether another was promoted (data2 (127.0.0.1:")
+    # Somebody who knows that none was allows one start, and no more.
+    once = guarded.cluster["data1"].data_dir.parent / "start-alone"
+    refusing = ("--when-alone", "refuse", "--alone-once", str(once))
+    status, said = guarded("data1", *refusing, **dead)
+    assert status == 1 and said.endswith(f"allow one start: touch {once}")
+    once.touch()
+    status, said = guarded("data1", *refusing, **dead)
+    assert status == 0 and said.splitlines()[-1].endswith("this server starts as a primary")
+    assert guarded("data1", *refusing, **dead)[0] == 1
+    # It is gone after any start, so that none is left for one that must not be.
+    once.touch()
+    assert guarded("data1", *refusing)[0] == 0 and not once.exists()
 
 
 def test_an_old_primary_never_takes_a_write(guarded: Guarded) -> None:
@@ -272,7 +284,8 @@ def test_what_speaks_against_a_start(answers: list[t.Any], words: str) -> None:
 def test_what_the_journal_keeps(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(os.environ, "JOURNAL_STREAM", raising=False)
     local = script.Local("7", 2, False)
-    assert script.decide(local, [answer(False, 1), answer(True, 1, "8")], "refuse", pathlib.Path("/data")) == 0
+    given = script.arguments().parse_args(["--data-dir", "/data", "--bin-dir", "/bin", "--user", "guard", "--when-alone", "refuse"])
+    assert script.decide(local, [answer(False, 1), answer(True, 1, "8")], given) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "boot guard: data2 (h:5432) is a primary on the older timeline 1; stop it and rejoin it"
     assert said[1] == "boot guard: data2 (h:5432) is a standby of another cluster (8)"

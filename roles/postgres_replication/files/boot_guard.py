@@ -10,7 +10,8 @@ It reads this server's timeline from pg_control and asks every peer for its own.
 - a peer is a primary of another cluster, since then clients use that one.
 
 A standby (there is a ``standby.signal``) may always start. So may a server without peers. If no peer says anything, it may start too, with a warning:
-otherwise a site that lost its power could never start again. ``--when-alone refuse`` turns that round. A peer that starts at the same moment says nothing yet,
+otherwise a site that lost its power could never start again. ``--when-alone refuse`` turns that round, and then somebody who knows better may leave the file
+``--alone-once``, which counts for one start. A peer that starts at the same moment says nothing yet,
 so it is asked again for ``--wait`` seconds. A peer that cannot be reached then may be reached later, so ``--watch`` goes on beside the server that runs,
 and stops it as soon as something speaks against it: what was written in between is on the losing side, and nothing more is added to it.
 
@@ -194,16 +195,32 @@ def tell(level: int, words: str) -> None:
     print(f"{priority}boot guard: {words}", file=sys.stderr)
 
 
-def decide(local: Local, answers: t.Sequence[Answer], when_alone: str, data_dir: pathlib.Path) -> int:
+def taken(permission: pathlib.Path | None) -> bool:
+    """Remove the file that lets the server start alone once; tell whether it was there.
+
+    It goes with any start, so that none is left for a later one.
+    """
+    if permission is None:
+        return False
+    try:
+        permission.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def decide(local: Local, answers: t.Sequence[Answer], given: argparse.Namespace) -> int:
     """Say whether the server may start; return the exit status."""
-    rejoin = f"rejoin it as a standby by pg_rewind or a new base backup, which leaves a standby.signal in {data_dir}"
+    allowed = taken(given.alone_once) or given.when_alone == "allow"
+    rejoin = f"rejoin it as a standby by pg_rewind or a new base backup, which leaves a standby.signal in {given.data_dir}"
     if reason := objection(local, answers):
         tell(3, f"this server must not start as a primary: {reason}; {rejoin}")
         return 1
     silent = answers and all(answer.error for answer in answers)
-    if silent and when_alone == "refuse":
+    if silent and not allowed:
         said = "; ".join(f"{answer.peer.label}: {answer.error}" for answer in answers)
-        tell(3, f"this server must not start as a primary: no peer says whether another was promoted ({said}); start a peer first, or see to --when-alone")
+        permit = f", or, if you know that none was, allow one start: touch {given.alone_once}" if given.alone_once else ""
+        tell(3, f"this server must not start as a primary: no peer says whether another was promoted ({said}); start a peer{permit}")
         return 1
     for words in doubts(local, answers):
         tell(4, words)
@@ -264,6 +281,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ca-cert", default="", help="CA certificates that the peers' certificates are checked against")
     parser.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="ask again so long while no peer says anything (default: 10)")
     parser.add_argument("--when-alone", choices=["allow", "refuse"], default="allow", help="what to do if none does in the end (default: allow)")
+    parser.add_argument("--alone-once", type=pathlib.Path, metavar="FILE", help="if it is there, remove it, and allow this start")
     watch = "go on beside the server that runs, ask so often, and stop it if it must not be a primary"
     parser.add_argument("--watch", type=float, metavar="SECONDS", help=watch)
     return parser
@@ -288,7 +306,7 @@ def main(argv: t.Sequence[str]) -> int:
     while True:
         answers = gather(given.bin_dir, given.peer, login)
         if any(not answer.error for answer in answers) or time.monotonic() + POLL_SECONDS > deadline:
-            return decide(local, answers, given.when_alone, given.data_dir)
+            return decide(local, answers, given)
         time.sleep(POLL_SECONDS)
 
 
