@@ -151,6 +151,8 @@ def look(cluster: Cluster) -> View:
 
 
 def _ask_patroni(cluster: Cluster, member: Member) -> Opinion:
+    if cluster.get(f"{member.api_url}/patroni").get("failsafe_mode_is_active"):
+        raise ValueError("it goes on in failsafe mode")
     members = cluster.get(f"{member.api_url}/cluster")["members"]
     synchronous = cluster.get(f"{member.api_url}/config").get("synchronous_mode") in (True, "on", "quorum")
     return Opinion(member.name, {entry["name"]: (entry["role"], entry["state"]) for entry in members}, synchronous)
