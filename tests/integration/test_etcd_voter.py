@@ -96,6 +96,7 @@ def test_one_joins_gets_its_vote_and_goes(etcd: Etcd) -> None:
         until(lambda: etcd.members().get("etcd3") is True, "the new member's name")
         planned = etcd.module("voter", check=True)
         promoted = etcd.module("voter")
+        assert not promoted["failed"], promoted["msg"]
         assert promoted["actions"] == planned["actions"] == ["give etcd3 a vote in etcd"] and promoted["diff"] == planned["diff"]
         assert etcd.members() == {f"etcd{number}": False for number in range(4)}
         assert not etcd.module("voter")["changed"]

@@ -215,7 +215,10 @@ def test_an_interrupt_ends_the_module(bench: Bench, number: signal.Signals) -> N
     """Ctrl-C, or the end of a job: the module cleans up after itself, nothing goes on, nothing is left."""
     process = bench.start(bench.task())
     wait_for(process, "MiB of about")
-    assert any("zstd" in command for command in bench.working())
+    deadline = time.monotonic() + 10
+    while not any("zstd" in command for command in bench.working()):
+        assert time.monotonic() < deadline and process.poll() is None, bench.working()
+        time.sleep(0.1)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode != 0

@@ -14,7 +14,7 @@ import pytest
 from patroni_cluster import RUN_PATRONI, own, start_etcd
 
 SLEEPER = """
-import json, os, sys
+import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
 import run_patroni
 from patroni.dcs import get_dcs
@@ -30,6 +30,9 @@ awake = bool(old._update_leader(*[known.leader][: run_patroni.MENDED <= run_patr
 old._client.call_rpc("/kv/lease/revoke", {"ID": old._lease})
 taken = sys.argv[3] == "taken" and bool(new.attempt_to_acquire_leader())
 kept = bool(old._update_leader(*[known.leader][: run_patroni.MENDED <= run_patroni.VERSION]))
+# What it knows is kept up to date by a thread.
+while not new.get_cluster().leader:
+    time.sleep(0.1)
 print(json.dumps({"awake": awake, "taken": taken, "kept": kept, "leader": new.get_cluster().leader.name}), flush=True)
 # Patroni's threads that watch etcd would not let it end.
 os._exit(0)

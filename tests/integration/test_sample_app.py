@@ -167,7 +167,9 @@ def unpack(folder: pathlib.Path, release: str, broken: str | None = None) -> pat
     facts = build.build(release, folder / "archives", broken)
     root = folder / "releases" / f"{release}-{broken or 'good'}"
     with tarfile.open(facts["path"]) as archive:
-        archive.extractall(root, filter="data")
+        # Python 3.11.2 of Debian 12 has no filters yet.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(root)
     return root
 
 

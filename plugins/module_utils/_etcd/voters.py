@@ -16,6 +16,7 @@ NOT_YET = ("can only promote a learner member which is in sync", "unhealthy clus
 """What etcd says while a member catches up, and in the first seconds after members were started; both pass by themselves."""
 
 POLL_SECONDS = 1.0
+SEEN_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +127,16 @@ def carry_out(client: Client, step: Step, seconds: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def seen_by_all(client: Client, name: str, peer_url: str, state: str) -> tuple[Member, ...]:
+    """Return the members when the one that answers knows of the change too: before etcd 3.5 each answers with what it has seen itself."""
+    deadline = time.monotonic() + SEEN_SECONDS
+    while True:
+        now = parse(client.call("/v3/cluster/member/list", {}, "list the members of etcd"))
+        if plan(now, name, peer_url, state) is None or time.monotonic() > deadline:
+            return now
+        time.sleep(POLL_SECONDS)
+
+
 def run(client: Client, params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Bring the state about and return the module's result.
 
@@ -141,7 +152,7 @@ def run(client: Client, params: t.Mapping[str, t.Any], check_mode: bool) -> dict
     step = plan(members, name, peer_url, state)
     if step and not check_mode:
         carry_out(client, step, float(params["wait_timeout"]))
-        now = parse(client.call("/v3/cluster/member/list", {}, "list the members of etcd"))
+        now = seen_by_all(client, name, peer_url, state)
         if plan(now, name, peer_url, state):
             raise MainstayError(step.words, "etcd said that it was done, and it is not", "look at etcd's log")
     else:
