@@ -15,7 +15,7 @@ import typing as t
 
 import psycopg2
 import pytest
-from conftest import SENTINEL, PostgresServer, Runner, postgresql
+from conftest import SENTINEL, PostgresServer, Runner, free_port, postgresql
 from patroni_cluster import arguments_of_processes
 from postgres_cluster import until
 
@@ -148,6 +148,11 @@ def leftovers(pair: Pair) -> list[t.Any]:
     return found
 
 
+def mark(pair: Pair, stage: str) -> None:
+    """Note a stage as a run does that is cut off after that."""
+    pair.new.query(f"ALTER DATABASE ledger SET mainstay.upgrade_stage TO {stage}")
+
+
 def test_what_blocks_is_named(pair: Pair, run_module: Runner) -> None:
     refused = run_module("pg_major_upgrade", pair.options(state="prepared"))
     assert refused["failed"] and "rows of public.loose cannot be told apart" in refused["msg"], refused
@@ -221,6 +226,21 @@ def test_a_cutover_that_cannot_be_is_taken_back(pair: Pair, run_module: Runner) 
     assert dump(pair.old)["owner"] == [("app", 50)]
 
 
+def test_a_way_back_that_cannot_be_is_found_before_anybody_waits(pair: Pair, run_module: Runner) -> None:
+    options = pair.options(state="switched")
+    lost = {**options, "target": {**options["target"], "replication_conninfo": f"host=127.0.0.1 port={free_port()} user=postgres"}}
+    refused = run_module("pg_major_upgrade", lost)
+    assert refused["failed"] and "which the way back needs" in refused["msg"] and SENTINEL not in refused["msg"], refused
+    assert dump(pair.old)["owner"] == [("app", 50)] and not [name for name in leftovers(pair) if "trial" in str(name)]
+
+
+def test_what_was_compared_does_not_count_after_the_hold_was_taken_off(pair: Pair, run_module: Runner) -> None:
+    mark(pair, "verified")
+    checked = run_module("pg_major_upgrade", pair.options(state="switched"), check=True)
+    mark(pair, "prepared")
+    assert "hold the writes of ledger on the old server" in checked["actions"], checked
+
+
 def test_the_cutover_loses_nothing(pair: Pair, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     options = pair.options(state="switched")
     checked = run_module("pg_major_upgrade", options, check=True)
@@ -238,6 +258,17 @@ def test_the_cutover_loses_nothing(pair: Pair, run_module: Runner, capsys: pytes
     # What is written to the new server arrives on the old one.
     until(lambda: writer.lost(pair.old) == set(), "the way back")
     assert not run_module("pg_major_upgrade", options)["changed"]
+
+
+def test_what_a_run_that_was_cut_off_opened_is_brought_back_and_its_views_are_filled(pair: Pair, run_module: Runner) -> None:
+    pair.new.query("REFRESH MATERIALIZED VIEW total WITH NO DATA", "ledger")
+    filled = run_module("pg_major_upgrade", pair.options(state="switched"))
+    assert filled["actions"] == ["fill the materialized view public.total of ledger"], filled
+    assert pair.new.query("SELECT rows FROM total", "ledger") == [(500,)]
+    mark(pair, "verified")
+    checked = run_module("pg_major_upgrade", pair.options(state="abandoned"), check=True)
+    mark(pair, "switched")
+    assert "bring the changes of ledger back to the old server" in checked["actions"], checked
 
 
 def test_the_way_back_brings_everything(pair: Pair, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:

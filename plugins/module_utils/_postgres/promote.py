@@ -37,7 +37,14 @@ HEARD_SECONDS = 5.0
 """A standby that got a message from its primary so recently hears from one that lives. A primary whose host lost its power is silent for longer soon."""
 POLL_SECONDS = 0.1
 FOLLOW_POLL_SECONDS = 0.3
-_QUIET = {"log_statement": "none", "log_min_duration_statement": "-1", "log_min_error_statement": "panic", "pg_stat_statements.track_utility": "off"}
+_QUIET = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_min_error_statement": "panic",
+    "pg_stat_statements.track_utility": "off",
+}
 """Keeps a statement out of the server's own log and statistics, since it may hold a password. Only a superuser may set these."""
 
 

@@ -324,21 +324,28 @@ def cut_over(move: Move, check_mode: bool) -> None:
         MainstayError: it cannot be done; the old server takes writes as before.
     """
     if all(move.stages.get(name) == SWITCHED for name in move.names):
+        # A run may have been cut off while it did this last thing.
+        if (views := plan_views(move, move.names)) and not check_mode:
+            fill_views(move, views)
         return
     lacking = [name for name in move.names if move.stages.get(name) not in (PREPARED, VERIFIED, SWITCHED)]
     if lacking:
         raise MainstayError("cut over", f"{', '.join(lacking)} has not been prepared", "reach the state prepared first")
     refuse_blocked(move)
-    waiting = [name for name in move.names if move.stages[name] == PREPARED]
+    # What was compared counts only as long as the old server has been held since.
+    waiting = [name for name in move.names if move.stages[name] == PREPARED or (move.stages[name] == VERIFIED and name not in move.held)]
     left = [name for name in move.names if move.stages[name] != SWITCHED]
     for name in waiting:
         _check_ready(move, name)
+        if move.wish.way_back and not check_mode:
+            _try_way_back(move, name)
     move.actions += [
         *(f"hold the writes of {name} on the old server" for name in waiting),
         *(f"compare {name}, and bring its sequences along" for name in waiting),
         *(f"let everybody use {name} on the new server" for name in left),
         *(f"replicate {name} back to the old server" for name in left if move.wish.way_back),
     ]
+    views = plan_views(move, left)
     if check_mode:
         return
     started = time.monotonic()
@@ -353,9 +360,20 @@ def cut_over(move: Move, check_mode: bool) -> None:
         for name in left:
             _open(move, name)
     move.unwritable = round(time.monotonic() - started, 3)
-    with move.phase("fill materialized views"):
-        for name in left:
-            _refresh(move, name)
+    fill_views(move, views)
+
+
+def _try_way_back(move: Move, name: str) -> None:
+    """See that the old server can follow the new one, before anybody has to wait for it.
+
+    Raises:
+        MainstayError: it cannot.
+    """
+    try:
+        move.back(name).try_out()
+    except MainstayError as error:
+        next_step = "let the old server's hosts in on the new one (postgres_replication_superuser_networks), see to its address and authority, or say way_back=false"
+        raise MainstayError(f"reach {name} on the new server from the old one, which the way back needs", error.cause, next_step) from None
 
 
 def _check_ready(move: Move, name: str) -> None:
@@ -417,12 +435,24 @@ def _open(move: Move, name: str) -> None:
     move.set_stage(name, SWITCHED)
 
 
-def _refresh(move: Move, name: str) -> None:
-    with connect(move.source.login, name) as connection:
-        views = rows(connection, "SELECT format('%I.%I', schemaname, matviewname) AS name FROM pg_matviews WHERE ispopulated")
-    with connect(move.target.login, name) as connection:
-        for view in views:
-            execute(connection, sql.SQL("REFRESH MATERIALIZED VIEW ") + sql.SQL(view["name"]))
+def plan_views(move: Move, names: t.Sequence[str]) -> list[tuple[str, str]]:
+    """Return database and name of each materialized view that is filled on the old server and not on the new one, and say so."""
+    filled = "SELECT format('%I.%I', schemaname, matviewname) AS name FROM pg_matviews WHERE ispopulated"
+    found = []
+    for name in names:
+        with connect(move.source.login, name) as old, connect(move.target.login, name) as new:
+            done = {row["name"] for row in rows(new, filled)}
+            found += [(name, row["name"]) for row in rows(old, filled) if row["name"] not in done]
+    move.actions += [f"fill the materialized view {view} of {name}" for name, view in found]
+    return found
+
+
+def fill_views(move: Move, views: t.Sequence[tuple[str, str]]) -> None:
+    """Fill materialized views on the new server."""
+    with move.phase("fill materialized views"):
+        for name, view in views:
+            with connect(move.target.login, name) as connection:
+                execute(connection, sql.SQL("REFRESH MATERIALIZED VIEW ") + sql.SQL(view))
 
 
 def abandon(move: Move, check_mode: bool) -> None:
@@ -432,12 +462,15 @@ def abandon(move: Move, check_mode: bool) -> None:
         MainstayError: what was written to the new server would be lost, or cannot be brought back.
     """
     begun = [name for name in move.names if name in move.stages]
-    switched = [name for name in begun if move.stages[name] == SWITCHED]
-    lost = [name for name in switched if not move.back(name).exists()]
+    switched = [name for name in begun if _in_use(move, name)]
+    # What is held on the new server has been brought back by a run that was cut off after that.
+    brought = upgrade_link.marks(move.target.login, HELD)
+    followed = [name for name in switched if move.back(name).exists()]
+    lost = [name for name in switched if name not in followed and name not in brought]
     if lost and not move.wish.accept_loss:
         cause = f"{', '.join(lost)} has no way back, and what was written to the new server would be lost"
         raise MainstayError("go back to the old server", cause, "give it up by accept_loss=true")
-    returning = [name for name in switched if name not in lost]
+    returning = followed
     released = [name for name in move.names if name in move.held]
     move.actions += [
         *(f"bring the changes of {name} back to the old server" for name in returning),
@@ -462,6 +495,12 @@ def abandon(move: Move, check_mode: bool) -> None:
             upgrade_link.drop(move.target.login, name)
         for name in move.names:
             move.stream(name).unpublish()
+
+
+def _in_use(move: Move, name: str) -> bool:
+    """Whether the new server may have taken writes: also one that was opened by a run that was cut off before it could note that."""
+    stage = move.stages[name]
+    return stage == SWITCHED or (stage == VERIFIED and (move.back(name).exists() or upgrade_link.is_open(move.target.login, name)))
 
 
 def _return(move: Move, names: t.Sequence[str]) -> None:
@@ -497,9 +536,9 @@ def finish(move: Move, check_mode: bool) -> None:
         back.unsubscribe()
         back.unpublish()
         move.stream(name).unpublish()
-        move.set_stage(name, None)
         # It stays held, and no later run takes it for one that may be released.
         upgrade_link.mark(move.source.login, name, HELD, None)
+        move.set_stage(name, None)
 
 
 def _result(move: Move, state: str, seconds: float) -> dict[str, t.Any]:

@@ -38,6 +38,8 @@ QUIET = (
     "SET log_statement = 'none'",
     "SET log_min_error_statement = 'panic'",
     "SET log_min_duration_statement = -1",
+    "SET log_min_duration_sample = -1",
+    "SET log_transaction_sample_rate = 0",
     'SET "pg_stat_statements.track_utility" = off',
 )
 """Keeps a connection string out of the server's log and statistics."""
@@ -112,6 +114,23 @@ class Stream:
             for quiet in QUIET:
                 execute(connection, quiet)
             execute(connection, statement)
+
+    def try_out(self) -> None:
+        """See that the destination reaches the origin, by a subscription that receives nothing and is removed at once.
+
+        Raises:
+            MainstayError: it does not.
+        """
+        name = f"{self.name}_trial"
+        statement = sql.SQL(
+            "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH (connect = true, enabled = false, create_slot = false, slot_name = NONE, copy_data = false)"
+        ).format(sql.Identifier(name), sql.Literal(self.origin.reached(self.database)), sql.Identifier(name))
+        with connect(self.destination.login, self.database) as connection:
+            for quiet in QUIET:
+                execute(connection, quiet)
+            execute(connection, "DROP SUBSCRIPTION IF EXISTS {}", name)
+            execute(connection, statement)
+            execute(connection, "DROP SUBSCRIPTION {}", name)
 
     def exists(self) -> bool:
         """Whether the subscription is there."""
@@ -255,6 +274,12 @@ def hold(login: Login, database: str, seconds: float) -> None:
             return not rows(connection, sessions, [database])
 
         until(f"end the sessions of {database}", seconds, ended, "see who they are (pg_stat_activity)")
+
+
+def is_open(login: Login, database: str) -> bool:
+    """Whether anybody but superusers may connect to a database."""
+    with connect(login) as connection:
+        return value(connection, "SELECT datconnlimit FROM pg_database WHERE datname = %s", [database]) != 0
 
 
 def release(login: Login, database: str) -> None:
