@@ -228,7 +228,7 @@ def test_an_old_primary_that_runs_is_stopped_when_a_peer_can_be_reached(guarded:
             data1.query(f"INSERT INTO split_brain VALUES ({number})")
             time.sleep(0.1)
         raise AssertionError(f"it takes writes still; the guard says {words()}")
-    assert watching.wait(120) == 1
+    assert watching.wait(120) == 3
     assert words()[-1].startswith("<3>boot guard: this server must not go on as a primary, and is stopped: data3 (127.0.0.1:")
     assert not (data1.data_dir / "postmaster.pid").exists()
 

@@ -15,7 +15,7 @@ otherwise a site that lost its power could never start again. ``--when-alone ref
 so it is asked again for ``--wait`` seconds. A peer that cannot be reached then may be reached later, so ``--watch`` goes on beside the server that runs,
 and stops it as soon as something speaks against it: what was written in between is on the losing side, and nothing more is added to it.
 
-Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly. Needs nothing but Python and PostgreSQL's own
+Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly, with 3 if it has stopped the server. Needs nothing but Python and PostgreSQL's own
 ``pg_controldata`` and ``psql``. It logs in to the peers as standbys do, with the password from the file that ``PGPASSFILE`` names.
 The peers have to be of PostgreSQL 14 or later.
 """
@@ -43,6 +43,9 @@ CONNECTION = "dbname=replication replication=true"
 QUESTIONS = ("IDENTIFY_SYSTEM", "SHOW in_hot_standby")
 """Asked over the replication protocol: there alone a standby says which timeline it is on now, and not which one it was on at its last checkpoint."""
 
+
+STOPPED = 3
+"""Status of a guard that has stopped the server; any other end is a failure, after which systemd starts the guard again."""
 
 STOP_SECONDS = 60
 """How long a server may take to stop in an orderly way; clients are gone at once, but standbys are waited for."""
@@ -244,7 +247,7 @@ def stop(bin_dir: str, data_dir: pathlib.Path) -> None:
 
 
 def watch(given: argparse.Namespace, login: t.Mapping[str, str]) -> int:
-    """Ask again and again beside a server that runs; stop it and return 1 if it must not be a primary."""
+    """Ask again and again beside a server that runs; stop it and return :data:`STOPPED` if it must not be a primary."""
     told: list[str] = []
     while True:
         time.sleep(given.watch)
@@ -262,7 +265,7 @@ def watch(given: argparse.Namespace, login: t.Mapping[str, str]) -> int:
             if reason and local == read_local(given.bin_dir, given.data_dir):
                 tell(3, f"this server must not go on as a primary, and is stopped: {reason}; rejoin it as a standby")
                 stop(given.bin_dir, given.data_dir)
-                return 1
+                return STOPPED
             # Whoever says nothing is said once, and again when it changes.
             said = [f"{each.peer.label} says nothing" for each in answers if each.error]
         for words in sorted(set(said) - set(told)):
