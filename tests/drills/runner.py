@@ -54,6 +54,7 @@ class Subject(abc.ABC):
         section: the name of the table's part of it.
         lab: name of the lab, unless another one is asked for.
         keys: the scenarios by their names on the command line.
+        profiles: named timings that processes on loopback can have, the usual one first.
         failures: errors that end a run, not the drill.
     """
 
@@ -63,6 +64,7 @@ class Subject(abc.ABC):
     section: str
     lab = "failover"
     keys: tuple[str, ...]
+    profiles: tuple[str, ...] = ("",)
     failures: tuple[type[Exception], ...] = ()
 
     @abc.abstractmethod
@@ -70,8 +72,8 @@ class Subject(abc.ABC):
         """Return the hosts of a lab as a place; what playbooks print goes to the log."""
 
     @abc.abstractmethod
-    def loopback_place(self, folder: pathlib.Path) -> Place:
-        """Return processes on loopback as a place."""
+    def loopback_place(self, folder: pathlib.Path, profile: str) -> Place:
+        """Return processes on loopback with these timings as a place."""
 
     @abc.abstractmethod
     def rows(self, keys: t.Sequence[str]) -> list[tuple[str, t.Callable[..., t.Any]]]:
@@ -160,6 +162,7 @@ def arguments(subject: Subject) -> argparse.ArgumentParser:
     parser.add_argument("--lab", default=subject.lab, help=f"name of the lab (default {subject.lab})")
     parser.add_argument("--converged", action="store_true", help="its hosts are up and converged: make and remove none")
     parser.add_argument("--loopback", action="store_true", help="use processes on loopback, which cannot be cut off from each other; write no table")
+    parser.add_argument("--profile", choices=subject.profiles, default=subject.profiles[0], help="with --loopback, the timings (default: the first)")
     parser.add_argument("--runs", type=int, default=10, help="runs of each scenario (default 10)")
     parser.add_argument("--scenario", action="append", choices=subject.keys, help="only this one; may be repeated")
     parser.add_argument("--gate", action="store_true", help="write no table, and end with 1 if a target is missed")
@@ -174,7 +177,7 @@ def place_for(subject: Subject, options: argparse.Namespace, folder: pathlib.Pat
     """Make the place that is asked for, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="mainstay-drill-") as temporary:
         loopback = options.loopback
-        place = subject.loopback_place(pathlib.Path(temporary)) if loopback else subject.lab_place(options.lab, folder / "playbooks.log")
+        place = subject.loopback_place(pathlib.Path(temporary), options.profile) if loopback else subject.lab_place(options.lab, folder / "playbooks.log")
         if options.converged:
             yield place
             return

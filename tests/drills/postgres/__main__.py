@@ -18,7 +18,7 @@ from drills.clients import WELL_SECONDS
 from drills.lab import ROOT
 from drills.postgres import report
 from drills.postgres.lab import LabPlace
-from drills.postgres.loopback import LoopbackPlace
+from drills.postgres.loopback import PROFILES, LoopbackPlace
 from drills.postgres.measurement import Outcome, measure
 from drills.postgres.scenarios import SCENARIOS, Place
 from drills.postgres.topology import Settings, read_settings, wait_until_well
@@ -32,15 +32,16 @@ class PostgreSQL(runner.Subject):
     page = ROOT / "docs/postgres.md"
     section = "measured failovers of PostgreSQL"
     keys = tuple(scenario.key for scenario in SCENARIOS)
+    profiles = tuple(PROFILES)
     failures = (psycopg2.Error, ValueError)
 
     def lab_place(self, lab: str, log: pathlib.Path) -> Place:
         """Return the hosts of a lab as a place."""
         return LabPlace(lab, log)
 
-    def loopback_place(self, folder: pathlib.Path) -> Place:
-        """Return processes on loopback as a place."""
-        return LoopbackPlace(folder)
+    def loopback_place(self, folder: pathlib.Path, profile: str) -> Place:
+        """Return processes on loopback with a profile of the role as a place."""
+        return LoopbackPlace(folder, PROFILES[profile])
 
     def rows(self, keys: t.Sequence[str]) -> list[tuple[str, t.Callable[..., Outcome]]]:
         """Return what measures each scenario."""

@@ -13,6 +13,7 @@ import typing as t
 from fixtures.client.postgres_writer import Access
 
 from drills.lab import LAB_DOWN, LAB_UP, Lab, read_facts
+from drills.postgres.scenarios import AWAY_SECONDS
 from drills.postgres.topology import Cluster, Member
 
 CONVERGE = "tests/drills/postgres/converge.yml"
@@ -67,6 +68,7 @@ class LabPlace:
     """Three data hosts of a lab."""
 
     impossible: t.ClassVar[frozenset[str]] = frozenset()
+    away_seconds = AWAY_SECONDS
 
     def __init__(self, lab: str, log: pathlib.Path) -> None:
         """Use the lab of this name; what the playbooks print is appended to the log."""

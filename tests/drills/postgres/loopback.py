@@ -12,23 +12,30 @@ import signal
 import typing as t
 
 import patroni_cluster
+import yaml
 from fixtures.client.postgres_writer import Access
 from patroni_cluster import PatroniCluster
 from servers import SENTINEL, Runner
 
 from drills.failure import DrillFailed
+from drills.postgres.scenarios import AWAY_SECONDS
 from drills.postgres.topology import Cluster, Member
 
+ROLE = pathlib.Path(__file__).resolve().parents[3] / "roles/postgres_replication/vars/main/patroni.yml"
+
+PROFILES: dict[str, dict[str, int]] = {
+    name: {key: timing[key] for key in ("ttl", "loop_wait", "retry_timeout")}
+    for name, timing in yaml.safe_load(ROLE.read_text(encoding="utf-8"))["__postgres_replication_profiles"].items()
+}
+"""The timings of the role's profiles, ``fast`` first."""
+
 SETTINGS = {
-    "ttl": 20,
-    "loop_wait": 2,
-    "retry_timeout": 5,
     "primary_start_timeout": 30,
     "failsafe_mode": True,
     "synchronous_mode": True,
     "postgresql": {"use_pg_rewind": True, "use_slots": True},
 }
-"""What the role sets with its fast profile."""
+"""What the role sets beside the timings."""
 
 VOTERS = 3
 
@@ -49,15 +56,16 @@ class LoopbackPlace:
     about = "three members and three voters of etcd as processes on loopback"
     impossible: t.ClassVar[frozenset[str]] = frozenset({"partition"})
 
-    def __init__(self, folder: pathlib.Path, **given: t.Any) -> None:
+    def __init__(self, folder: pathlib.Path, timing: t.Mapping[str, int]) -> None:
         """Prepare a cluster in a folder.
 
         Args:
             folder: an empty folder.
-            given: dynamic settings of Patroni that differ.
+            timing: ``ttl``, ``loop_wait`` and ``retry_timeout`` of Patroni, in seconds.
         """
+        self.away_seconds = max(AWAY_SECONDS, timing["ttl"] + 15)
         self._folder = folder
-        self._settings = {**SETTINGS, **given}
+        self._settings = {**SETTINGS, **timing}
         self._runner = Runner(folder)
         self._stack = contextlib.ExitStack()
         self._processes: PatroniCluster | None = None

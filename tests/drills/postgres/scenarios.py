@@ -13,7 +13,7 @@ from drills.postgres.topology import Cluster, Member
 from drills.runner import Place as AnyPlace
 
 AWAY_SECONDS = 35
-"""How long a leader is away: longer than ``ttl`` of the fast profile (20 s) and the others' need to replace it."""
+"""How long a leader is away with the fast profile: longer than its ``ttl`` (20 s) and the others' need to replace it."""
 
 DOWN_SECONDS = 30
 """How long voters of etcd are away: longer than ``ttl``, so that a leader that could not renew its lock would have stepped down."""
@@ -21,6 +21,9 @@ DOWN_SECONDS = 30
 
 class Place(AnyPlace, t.Protocol):
     """Where a drill is run: a cluster that can be hurt and healed. A fault that cannot be made raises DrillFailed."""
+
+    away_seconds: float
+    """How long a leader is away, so that the others have to replace it."""
 
     @property
     def cluster(self) -> Cluster:
@@ -92,7 +95,7 @@ def kill_host(place: Place, leader: Member) -> None:
     """Kill the host, and boot it when another one leads."""
     place.kill_host(leader)
     try:
-        time.sleep(AWAY_SECONDS)
+        time.sleep(place.away_seconds)
     finally:
         place.start_host(leader)
 
@@ -101,7 +104,7 @@ def halt(place: Place, leader: Member) -> None:
     """Stop Patroni and the server, which wake up later and know of nothing."""
     place.halt(leader)
     try:
-        time.sleep(AWAY_SECONDS)
+        time.sleep(place.away_seconds)
     finally:
         place.resume(leader)
 
@@ -110,7 +113,7 @@ def cut(place: Place, leader: Member) -> None:
     """Cut the leader off from the other members while its clients still reach it."""
     place.cut(leader)
     try:
-        time.sleep(AWAY_SECONDS)
+        time.sleep(place.away_seconds)
     finally:
         place.mend(leader)
 

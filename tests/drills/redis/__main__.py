@@ -38,7 +38,7 @@ class Redis(runner.Subject):
         """Return the hosts of a lab as a place."""
         return LabPlace(lab, log)
 
-    def loopback_place(self, folder: pathlib.Path) -> Place:
+    def loopback_place(self, folder: pathlib.Path, _profile: str) -> Place:
         """Return processes on loopback as a place."""
         return LoopbackPlace(folder)
 

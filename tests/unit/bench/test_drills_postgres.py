@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 # pylint: disable=wrong-import-position
 from drills.lab import CUT, ROOT  # noqa: E402
 from drills.postgres import lab, measurement, report, scenarios, topology  # noqa: E402
+from drills.postgres.loopback import PROFILES  # noqa: E402
 from drills.postgres.loopback import SETTINGS as LOOPBACK_SETTINGS  # noqa: E402
 from drills.postgres.measurement import Outcome  # noqa: E402
 from drills.postgres.scenarios import SCENARIOS, Scenario  # noqa: E402
@@ -275,11 +276,10 @@ def test_what_is_hurt_is_healed(scenario: Scenario, monkeypatch: pytest.MonkeyPa
 
 
 def test_settings_are_those_of_the_role() -> None:
-    """The members on loopback have what the role sets with its fast profile, and the rules of a cut name the others alone."""
-    role = yaml.safe_load((ROOT / "roles/postgres_replication/vars/main/patroni.yml").read_text())
-    fast, settings = role["__postgres_replication_profiles"]["fast"], role["__postgres_replication_settings"]
+    """The members on loopback have what the role sets, and the rules of a cut name the others alone."""
+    settings = yaml.safe_load((ROOT / "roles/postgres_replication/vars/main/patroni.yml").read_text())["__postgres_replication_common_settings"]
     for name, value in LOOPBACK_SETTINGS.items():
-        expected = fast.get(name, settings[name])
-        assert value == expected or name in ("synchronous_mode", "postgresql"), name
+        assert value == settings[name] or name in ("synchronous_mode", "postgresql"), name
+    assert next(iter(PROFILES)) == "fast" and {name: timing["ttl"] for name, timing in PROFILES.items()} == {"fast": 20, "normal": 30, "wan": 60}
     rules = CUT.format(others="10.0.0.2, 10.0.0.3")
     assert rules.count("10.0.0.2, 10.0.0.3") == 2 and "policy drop" not in rules
