@@ -372,7 +372,9 @@ def _try_way_back(move: Move, name: str) -> None:
     try:
         move.back(name).try_out()
     except MainstayError as error:
-        next_step = "let the old server's hosts in on the new one (postgres_replication_superuser_networks), see to its address and authority, or say way_back=false"
+        next_step = (
+            "let the old server's hosts in on the new one (postgres_replication_superuser_networks), see to its address and authority, or say way_back=false"
+        )
         raise MainstayError(f"reach {name} on the new server from the old one, which the way back needs", error.cause, next_step) from None
 
 

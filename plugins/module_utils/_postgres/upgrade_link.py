@@ -122,9 +122,10 @@ class Stream:
             MainstayError: it does not.
         """
         name = f"{self.name}_trial"
-        statement = sql.SQL(
-            "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH (connect = true, enabled = false, create_slot = false, slot_name = NONE, copy_data = false)"
-        ).format(sql.Identifier(name), sql.Literal(self.origin.reached(self.database)), sql.Identifier(name))
+        options = "connect = true, enabled = false, create_slot = false, slot_name = NONE, copy_data = false"
+        statement = sql.SQL(f"CREATE SUBSCRIPTION {{}} CONNECTION {{}} PUBLICATION {{}} WITH ({options})").format(
+            sql.Identifier(name), sql.Literal(self.origin.reached(self.database)), sql.Identifier(name)
+        )
         with connect(self.destination.login, self.database) as connection:
             for quiet in QUIET:
                 execute(connection, quiet)

@@ -15,9 +15,9 @@ otherwise a site that lost its power could never start again. ``--when-alone ref
 so it is asked again for ``--wait`` seconds. A peer that cannot be reached then may be reached later, so ``--watch`` goes on beside the server that runs,
 and stops it as soon as something speaks against it: what was written in between is on the losing side, and nothing more is added to it.
 
-Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly, with 3 if it has stopped the server. Needs nothing but Python and PostgreSQL's own
-``pg_controldata`` and ``psql``. It logs in to the peers as standbys do, with the password from the file that ``PGPASSFILE`` names.
-The peers have to be of PostgreSQL 14 or later.
+Ends with 0 if the server may start, with 1 and one sentence if it must not, with 2 if it was called wrongly, with 3 if it has stopped the server. Needs
+nothing but Python and PostgreSQL's own ``pg_controldata`` and ``psql``. It logs in to the peers as standbys do, with the password from the file that
+``PGPASSFILE`` names. The peers have to be of PostgreSQL 14 or later.
 """
 
 from __future__ import annotations
