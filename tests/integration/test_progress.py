@@ -93,7 +93,8 @@ class Bench:
     def start(self, task: dict[str, t.Any], *arguments: str) -> subprocess.Popen[str]:
         """Start ansible-playbook as a terminal would."""
         command = self.run.command([task], *arguments)
-        environment = self.run.environment(**self.environment())
+        # ansible-core leaves it to the system when a pipe gets what was displayed.
+        environment = {**self.run.environment(**self.environment()), "PYTHONUNBUFFERED": "1"}
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, process_group=0)
 
