@@ -35,7 +35,7 @@ options:
     description: The old server.
     type: dict
     required: true
-    suboptions:
+    suboptions: &side
       login_host:
         description: Host of the server. Empty means the local socket.
         type: str
@@ -72,39 +72,7 @@ options:
     description: The new server.
     type: dict
     required: true
-    suboptions:
-      login_host:
-        description: Host of the server. Empty means the local socket.
-        type: str
-        default: ''
-      login_port:
-        description: Port of the server.
-        type: int
-        default: 5432
-      login_user:
-        description: Role to log in as, a superuser.
-        type: str
-        default: postgres
-      login_password:
-        description: The role's password. It is handed to PostgreSQL's programs in a password file that exists in memory only.
-        type: str
-      login_unix_socket:
-        description: Folder of the server's socket, which is used instead of C(login_host).
-        type: path
-      ssl_mode:
-        description: Whether TLS is used and the server's certificate is checked, as libpq's C(sslmode).
-        type: str
-        default: prefer
-        choices: [allow, disable, prefer, require, verify-ca, verify-full]
-      ca_cert:
-        description: Path of the CA certificates that the server's certificate is checked against.
-        type: path
-      replication_conninfo:
-        description:
-          - How the other server reaches this one, as a connection string of libpq without C(dbname), for example with a C(passfile) there.
-          - Without it the other server does as this module does. The password is kept in C(pg_subscription) then, which only superusers read, for as long as
-            the subscription is there.
-        type: str
+    suboptions: *side
   databases:
     description: Names of the databases. None means all, without an empty C(postgres).
     type: list
