@@ -15,7 +15,7 @@ import typing as t
 
 import psycopg2
 import pytest
-from conftest import SENTINEL, PostgresServer, Runner, free_port, postgresql
+from conftest import SENTINEL, PostgresServer, Runner, postgresql
 from patroni_cluster import arguments_of_processes
 from postgres_cluster import until
 
@@ -52,7 +52,7 @@ class Writer:
 
     def __init__(self, pair: Pair) -> None:
         self._pair, self._end = pair, threading.Event()
-        self._thread = threading.Thread(target=self._write)
+        self._thread = threading.Thread(target=self._write, daemon=True)
         self.acknowledged: list[tuple[int, float]] = []
         self.errors = 0
 
@@ -148,9 +148,25 @@ def leftovers(pair: Pair) -> list[t.Any]:
     return found
 
 
-def mark(pair: Pair, stage: str) -> None:
-    """Note a stage as a run does that is cut off after that."""
-    pair.new.query(f"ALTER DATABASE ledger SET mainstay.upgrade_stage TO {stage}")
+@contextlib.contextmanager
+def everything_logged(pair: Pair) -> t.Iterator[None]:
+    """Have both servers log each transaction and each statement, as samples too."""
+    settings = {"log_statement": "all", "log_transaction_sample_rate": "1", "log_min_duration_sample": "0"}
+    for server in (pair.old, pair.new):
+        for name, text in settings.items():
+            server.query(f"ALTER SYSTEM SET {name} TO '{text}'")
+        server.query("SELECT pg_reload_conf()")
+    yield
+    for server in (pair.old, pair.new):
+        assert "duration: " in pathlib.Path(f"{server.data_dir}.log").read_text()
+        for name in settings:
+            server.query(f"ALTER SYSTEM RESET {name}")
+        server.query("SELECT pg_reload_conf()")
+
+
+def cut_off(server: PostgresServer, stage: str) -> None:
+    """Have the new server know of a stage before the one that was reached, as after a run that was killed before it noted that."""
+    server.query(f"ALTER DATABASE ledger SET mainstay.upgrade_stage TO '{stage}'")
 
 
 def test_what_blocks_is_named(pair: Pair, run_module: Runner) -> None:
@@ -166,6 +182,35 @@ def test_what_blocks_is_named(pair: Pair, run_module: Runner) -> None:
     assert early["failed"] and "has not been prepared" in early["msg"]
     wrong = run_module("pg_major_upgrade", pair.options(state="switched", name="Not a name"))
     assert wrong["failed"] and "small letters" in wrong["msg"]
+
+
+def test_a_way_back_that_cannot_be_is_refused_before_anything_is_made(pair: Pair, run_module: Runner) -> None:
+    pair.old.query("ALTER TABLE loose REPLICA IDENTITY FULL", "ledger")
+    for conninfo, words in (("host=127.0.0.1 port=1 user=postgres", "could not connect to the publisher"), ("user=postgres part of it", "cannot be read")):
+        options = pair.options(state="prepared")
+        options["target"]["replication_conninfo"] = conninfo
+        for check in (True, False):
+            refused = run_module("pg_major_upgrade", options, check=check)
+            assert refused["failed"] and words in refused["msg"] and "see replication_conninfo" in refused["msg"], refused
+            assert "part" not in refused["msg"]
+    assert pair.new.databases() == set() and leftovers(pair) == []
+    pair.old.query("ALTER TABLE loose REPLICA IDENTITY DEFAULT", "ledger")
+
+
+def test_slots_that_patroni_would_drop_block(pair: Pair, run_module: Runner) -> None:
+    pair.old.query("ALTER TABLE loose REPLICA IDENTITY FULL", "ledger")
+    for which, server in (("old", pair.old), ("new", pair.new)):
+        dynamic = server.data_dir / "patroni.dynamic.json"
+        try:
+            dynamic.write_text('{"ttl": 30, "ignore_slots": [{"type": "logical", "plugin": "wal2json"}]}')
+            refused = run_module("pg_major_upgrade", pair.options(state="prepared"))
+            words = f"the {which} server is under Patroni, whose ignore_slots does not name the slots mainstay_upgrade_"
+            assert refused["failed"] and words in refused["msg"], refused
+            dynamic.write_text('{"ttl": 30, "ignore_slots": [{"type": "logical", "plugin": "pgoutput"}]}')
+            assert run_module("pg_major_upgrade", pair.options(state="prepared"), check=True)["ready"]
+        finally:
+            dynamic.unlink()
+    pair.old.query("ALTER TABLE loose REPLICA IDENTITY DEFAULT", "ledger")
 
 
 def test_a_rehearsal_leaves_nothing(pair: Pair, run_module: Runner) -> None:
@@ -195,7 +240,7 @@ def test_preparing_follows_the_old_server(pair: Pair, run_module: Runner) -> Non
     options = pair.options(state="prepared")
     checked = run_module("pg_major_upgrade", options, check=True)
     assert checked["changed"] and checked["ready"] and leftovers(pair) == []
-    with arguments_of_processes() as seen, Writer(pair) as writer:
+    with arguments_of_processes() as seen, everything_logged(pair), Writer(pair) as writer:
         done = run_module("pg_major_upgrade", options)
         assert not done["failed"], done
         assert done["actions"] == checked["actions"] and done["changed"] and done["unwritable_seconds"] is None
@@ -212,6 +257,11 @@ def test_preparing_follows_the_old_server(pair: Pair, run_module: Runner) -> Non
 
 
 def test_a_cutover_that_cannot_be_is_taken_back(pair: Pair, run_module: Runner) -> None:
+    options = pair.options(state="switched")
+    options["target"]["replication_conninfo"] = "host=127.0.0.1 port=1 user=postgres"
+    with Writer(pair) as writer:
+        one_way = run_module("pg_major_upgrade", options)
+    assert one_way["failed"] and "could not connect to the publisher" in one_way["msg"] and writer.errors == 0, one_way
     pair.old.query("ALTER TABLE loose ADD COLUMN later integer", "ledger")
     changed = run_module("pg_major_upgrade", pair.options(state="switched"))
     words = "definitions have changed since it was prepared: public.loose is note text, later integer on the old"
@@ -223,22 +273,10 @@ def test_a_cutover_that_cannot_be_is_taken_back(pair: Pair, run_module: Runner) 
     assert differs["failed"] and "public.part_2026 is 50 rows" in differs["msg"] and "49 rows" in differs["msg"], differs
     assert writer.lost(pair.old) == set()
     pair.new.query("INSERT INTO part_2026 VALUES ('2026-02-01', 'place 7')", "ledger")
+    # What has been verified and released is held anew.
+    cut_off(pair.new, "verified")
+    assert "hold the writes of ledger on the old server" in run_module("pg_major_upgrade", pair.options(state="switched"), check=True)["actions"]
     assert dump(pair.old)["owner"] == [("app", 50)]
-
-
-def test_a_way_back_that_cannot_be_is_found_before_anybody_waits(pair: Pair, run_module: Runner) -> None:
-    options = pair.options(state="switched")
-    lost = {**options, "target": {**options["target"], "replication_conninfo": f"host=127.0.0.1 port={free_port()} user=postgres"}}
-    refused = run_module("pg_major_upgrade", lost)
-    assert refused["failed"] and "which the way back needs" in refused["msg"] and SENTINEL not in refused["msg"], refused
-    assert dump(pair.old)["owner"] == [("app", 50)] and not [name for name in leftovers(pair) if "trial" in str(name)]
-
-
-def test_what_was_compared_does_not_count_after_the_hold_was_taken_off(pair: Pair, run_module: Runner) -> None:
-    mark(pair, "verified")
-    checked = run_module("pg_major_upgrade", pair.options(state="switched"), check=True)
-    mark(pair, "prepared")
-    assert "hold the writes of ledger on the old server" in checked["actions"], checked
 
 
 def test_the_cutover_loses_nothing(pair: Pair, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,21 +296,15 @@ def test_the_cutover_loses_nothing(pair: Pair, run_module: Runner, capsys: pytes
     # What is written to the new server arrives on the old one.
     until(lambda: writer.lost(pair.old) == set(), "the way back")
     assert not run_module("pg_major_upgrade", options)["changed"]
-
-
-def test_what_a_run_that_was_cut_off_opened_is_brought_back_and_its_views_are_filled(pair: Pair, run_module: Runner) -> None:
+    # A run that was cut off there has left them empty.
     pair.new.query("REFRESH MATERIALIZED VIEW total WITH NO DATA", "ledger")
-    filled = run_module("pg_major_upgrade", pair.options(state="switched"))
-    assert filled["actions"] == ["fill the materialized view public.total of ledger"], filled
+    assert run_module("pg_major_upgrade", options)["actions"] == ["fill the materialized view public.total of ledger"]
     assert pair.new.query("SELECT rows FROM total", "ledger") == [(500,)]
-    mark(pair, "verified")
-    checked = run_module("pg_major_upgrade", pair.options(state="abandoned"), check=True)
-    mark(pair, "switched")
-    assert "bring the changes of ledger back to the old server" in checked["actions"], checked
 
 
 def test_the_way_back_brings_everything(pair: Pair, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     options = pair.options(state="abandoned")
+    cut_off(pair.new, "verified")
     checked = run_module("pg_major_upgrade", options, check=True)
     with Writer(pair) as writer:
         done = run_module("pg_major_upgrade", options)
@@ -307,6 +339,9 @@ def test_without_a_way_back_going_back_is_refused_and_the_move_is_finished(pair:
     back = run_module("pg_major_upgrade", pair.options(state="abandoned"))
     assert back["failed"] and "ledger has no way back, and what was written to the new server would be lost" in back["msg"], back
     assert run_module("pg_major_upgrade", pair.options(state="abandoned", accept_loss=True), check=True)["changed"]
+    cut_off(pair.new, "verified")
+    assert run_module("pg_major_upgrade", pair.options(state="abandoned")) == back
+    cut_off(pair.new, "switched")
     options = pair.options(state="finished")
     checked, done = run_module("pg_major_upgrade", options, check=True), run_module("pg_major_upgrade", options)
     assert not done["failed"] and done["actions"] == checked["actions"] == ["end the replication of ledger"], done

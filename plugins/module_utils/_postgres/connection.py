@@ -25,6 +25,17 @@ SETTLED = {
     "default_transaction_read_only": "off",
 }
 """What every session of ours is set to, whatever the role or the database has as its own: a dump may take hours."""
+SILENT = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_min_error_statement": "panic",
+    "log_transaction_sample_rate": "0",
+    "log_parser_stats": "off",
+    "pg_stat_statements.track_utility": "off",
+    "auto_explain.log_min_duration": "-1",
+}
+"""What a session is set to before it sends a statement with a secret, so that the server keeps that neither in its log nor in its statistics."""
 
 
 def _psycopg2() -> t.Any:
@@ -171,6 +182,18 @@ def execute(connection: t.Any, statement: t.Any, *names: str) -> None:
     composed = sql.SQL(statement).format(*(sql.Identifier(name) for name in names)) if names else statement
     with connection.cursor() as cursor:
         cursor.execute(composed)
+
+
+def silence(connection: t.Any, names: t.Iterable[str] = SILENT, local: bool = False) -> None:
+    """Have the server note nothing of what follows (:data:`SILENT`), which a superuser may ask for.
+
+    Args:
+        connection: to the server.
+        names: of the settings. ``log_transaction_sample_rate`` counts when a transaction begins: within one it is too late for it.
+        local: whether it ends with the transaction, not with the session.
+    """
+    chosen = json.dumps({name: SILENT[name] for name in names})
+    value(connection, "SELECT set_config(name, %s::jsonb ->> name, %s) FROM pg_settings WHERE %s::jsonb ? name", [chosen, local, chosen])
 
 
 def conninfo(database: str) -> str:

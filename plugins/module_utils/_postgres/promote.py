@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import connect, execute, rows, sql, value
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import connect, execute, rows, silence, sql, value
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.replication import (
     Access,
     Member,
@@ -37,15 +37,6 @@ HEARD_SECONDS = 5.0
 """A standby that got a message from its primary so recently hears from one that lives. A primary whose host lost its power is silent for longer soon."""
 POLL_SECONDS = 0.1
 FOLLOW_POLL_SECONDS = 0.3
-_QUIET = {
-    "log_statement": "none",
-    "log_min_duration_statement": "-1",
-    "log_min_duration_sample": "-1",
-    "log_transaction_sample_rate": "0",
-    "log_min_error_statement": "panic",
-    "pg_stat_statements.track_utility": "off",
-}
-"""Keeps a statement out of the server's own log and statistics, since it may hold a password. Only a superuser may set these."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -452,8 +443,7 @@ class _Promotion:
         try:
             with connect(self._access.at(self._access.find(repoint.name))) as connection:
                 if value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
-                    for name, quiet in _QUIET.items():
-                        value(connection, "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", [quiet, name])
+                    silence(connection)
                 execute(connection, sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(sql.Literal(repoint.conninfo)))
                 value(connection, "SELECT pg_reload_conf()")
         except MainstayError as error:

@@ -73,7 +73,24 @@ class Wish:
 
 @dataclasses.dataclass
 class Move:
-    """Both servers as they are, and what a run has found and done."""
+    """Both servers as they are, and what a run has found and done.
+
+    Args:
+        wish: what is asked for.
+        source: the old server.
+        target: the new one.
+        described: the databases that move, as the old server describes them.
+        findings: what stands in the way.
+        stages: how far each is that has been begun.
+        held: those that are held on the old server, with the limit of connections that they had.
+        returned: those that are held on the new one, since they go back or have gone.
+        limits: of connections, of the databases on the new server.
+        phases: seconds of each phase.
+        target_server: what the new server is.
+        actions: what was done, in words.
+        warnings: for the user.
+        unwritable: seconds for which neither server took writes.
+    """
 
     wish: Wish
     source: Side
@@ -82,6 +99,8 @@ class Move:
     findings: list[upgrade_rules.Finding]
     stages: dict[str, str]
     held: dict[str, str]
+    returned: dict[str, str]
+    limits: dict[str, int]
     phases: dict[str, float]
     target_server: facts.Server
     actions: list[str] = dataclasses.field(default_factory=list)
@@ -157,11 +176,14 @@ def look(params: t.Mapping[str, t.Any]) -> Move:
         old = dataclasses.replace(old, consumers=ours)
         vacant = [name for name in names if name in new.databases and name not in stages and _is_empty(target.login, name)]
         findings = upgrade_rules.judge(old, new, inside, list(stages), vacant)
-        if wish.way_back and new.wal_level != "logical":
-            text = f"wal_level of the new server is {new.wal_level}, and the way back needs logical"
-            findings.append(upgrade_rules.Finding(upgrade_rules.BLOCKS, "", text, "set it and restart the new server, or say way_back=false"))
-    held = upgrade_link.marks(source.login, HELD)
-    return Move(wish, source, target, described, findings, {name: stage for name, stage in stages.items() if name in described}, held, phases, target_server)
+        held, returned, limits = upgrade_link.marks(source.login, HELD), upgrade_link.marks(target.login, HELD), upgrade_link.limits(target.login)
+    begun = {name: stage for name, stage in stages.items() if name in described}
+    move = Move(wish, source, target, described, findings, begun, held, returned, limits, phases, target_server)
+    left = [name for name in move.names if begun.get(name) != SWITCHED]
+    move.findings += upgrade_rules.dropped_slots("old", old, {move.stream(name).slot: name for name in left})
+    if wish.way_back:
+        move.findings += upgrade_rules.judge_way_back(new, {move.back(name).slot: name for name in left})
+    return move
 
 
 def _is_empty(login: Login, database: str) -> bool:
@@ -221,7 +243,7 @@ def rehearse(move: Move, check_mode: bool) -> None:
         MainstayError: it did not come out the same.
     """
     # The old server need not be ready to send changes for that.
-    refuse_blocked(move, "wal_level", "are needed", "cannot be told apart")
+    refuse_blocked(move, "wal_level", "are needed", "cannot be told apart", "ignore_slots")
     move.actions += [f"rehearse {name}: copy it to {name}{REHEARSAL} on the new server, compare, and drop it" for name in move.names]
     if check_mode:
         return
@@ -282,6 +304,8 @@ def prepare(move: Move, check_mode: bool) -> None:
     refuse_blocked(move)
     fresh = [name for name in move.names if move.stages.get(name, DEFINING) == DEFINING]
     waiting = [name for name in move.names if name in fresh or move.stages[name] == COPYING]
+    for name in fresh:
+        _try_way_back(move, name, move.target.login.database)
     move.actions += [f"make {name} on the new server, and replicate to it" for name in fresh]
     move.actions += [f"wait until {name} has been copied, and gather its statistics" for name in waiting]
     if check_mode:
@@ -304,6 +328,17 @@ def prepare(move: Move, check_mode: bool) -> None:
         move.set_stage(name, PREPARED)
 
 
+def _try_way_back(move: Move, name: str, database: str) -> None:
+    """See that the old server reaches the new one, while one of them takes writes yet.
+
+    Raises:
+        MainstayError: it does not.
+    """
+    back = move.back(name)
+    if move.wish.way_back and not back.exists():
+        back.try_out(database)
+
+
 def _begin(move: Move, name: str) -> None:
     stream = move.stream(name)
     stream.unsubscribe()  # of a run that was cut off
@@ -323,59 +358,64 @@ def cut_over(move: Move, check_mode: bool) -> None:
     Raises:
         MainstayError: it cannot be done; the old server takes writes as before.
     """
-    if all(move.stages.get(name) == SWITCHED for name in move.names):
-        # A run may have been cut off while it did this last thing.
-        if (views := plan_views(move, move.names)) and not check_mode:
-            fill_views(move, views)
-        return
-    lacking = [name for name in move.names if move.stages.get(name) not in (PREPARED, VERIFIED, SWITCHED)]
+    left = [name for name in move.names if move.stages.get(name) != SWITCHED]
+    lacking = [name for name in left if move.stages.get(name) not in (PREPARED, VERIFIED)]
     if lacking:
         raise MainstayError("cut over", f"{', '.join(lacking)} has not been prepared", "reach the state prepared first")
-    refuse_blocked(move)
-    # What was compared counts only as long as the old server has been held since.
-    waiting = [name for name in move.names if move.stages[name] == PREPARED or (move.stages[name] == VERIFIED and name not in move.held)]
-    left = [name for name in move.names if move.stages[name] != SWITCHED]
+    _refuse_returning(move)
+    if left:
+        refuse_blocked(move)
+    # What is verified and no longer held may have been written to since.
+    waiting = [name for name in left if move.stages[name] == PREPARED or name not in move.held]
     for name in waiting:
         _check_ready(move, name)
-        if move.wish.way_back and not check_mode:
-            _try_way_back(move, name)
+    for name in left:
+        _try_way_back(move, name, name)
+    views = {name: found for name in move.names if (found := _unfilled(move, name))}
     move.actions += [
         *(f"hold the writes of {name} on the old server" for name in waiting),
         *(f"compare {name}, and bring its sequences along" for name in waiting),
         *(f"let everybody use {name} on the new server" for name in left),
         *(f"replicate {name} back to the old server" for name in left if move.wish.way_back),
+        *(f"fill the materialized view {view} of {name}" for name, found in views.items() for view in found),
     ]
-    views = plan_views(move, left)
     if check_mode:
         return
+    if left:
+        _switch(move, waiting, left)
+    with move.phase("fill materialized views"):
+        for name, found in views.items():
+            _refresh(move, name, found)
+
+
+def _refuse_returning(move: Move) -> None:
+    """Refuse to go on with a move that a run which was cut off was about to abandon.
+
+    Raises:
+        MainstayError: it goes back.
+    """
+    # After the cutover the old one is closed: held, or for ever by a run that was finishing.
+    closed = [name for name in move.names if name in move.held or move.described[name]["connection_limit"] == 0]
+    going = [name for name in move.names if name in move.returned or (move.stages.get(name) == SWITCHED and name not in closed)]
+    if going:
+        raise MainstayError("use the new server", f"{', '.join(going)} is on its way back to the old one", "reach the state abandoned")
+
+
+def _switch(move: Move, waiting: t.Sequence[str], left: t.Sequence[str]) -> None:
     started = time.monotonic()
-    if waiting:
-        try:
-            _bring_along(move, waiting)
-        except BaseException:  # a signal too
-            for name in waiting:
-                upgrade_link.release(move.source.login, name)
-            raise
+    try:
+        _bring_along(move, waiting)
+    except BaseException:  # a signal too
+        for name in waiting:
+            # If the new server does not answer: one that is not held does not count as verified.
+            with contextlib.suppress(MainstayError):
+                move.set_stage(name, PREPARED)
+            upgrade_link.release(move.source.login, name)
+        raise
     with move.phase("open the new server"):
         for name in left:
             _open(move, name)
     move.unwritable = round(time.monotonic() - started, 3)
-    fill_views(move, views)
-
-
-def _try_way_back(move: Move, name: str) -> None:
-    """See that the old server can follow the new one, before anybody has to wait for it.
-
-    Raises:
-        MainstayError: it cannot.
-    """
-    try:
-        move.back(name).try_out()
-    except MainstayError as error:
-        next_step = (
-            "let the old server's hosts in on the new one (postgres_replication_superuser_networks), see to its address and authority, or say way_back=false"
-        )
-        raise MainstayError(f"reach {name} on the new server from the old one, which the way back needs", error.cause, next_step) from None
 
 
 def _check_ready(move: Move, name: str) -> None:
@@ -401,6 +441,8 @@ def _check_ready(move: Move, name: str) -> None:
 def _bring_along(move: Move, names: t.Sequence[str]) -> None:
     with move.phase("hold the writes"):
         for name in names:
+            # From now on it is held, and what a run before has verified no longer holds.
+            move.set_stage(name, PREPARED)
             upgrade_link.hold(move.source.login, name, move.wish.seconds)
     with move.phase("let the rest arrive"):
         for name in names:
@@ -437,24 +479,23 @@ def _open(move: Move, name: str) -> None:
     move.set_stage(name, SWITCHED)
 
 
-def plan_views(move: Move, names: t.Sequence[str]) -> list[tuple[str, str]]:
-    """Return database and name of each materialized view that is filled on the old server and not on the new one, and say so."""
-    filled = "SELECT format('%I.%I', schemaname, matviewname) AS name FROM pg_matviews WHERE ispopulated"
-    found = []
-    for name in names:
-        with connect(move.source.login, name) as old, connect(move.target.login, name) as new:
-            done = {row["name"] for row in rows(new, filled)}
-            found += [(name, row["name"]) for row in rows(old, filled) if row["name"] not in done]
-    move.actions += [f"fill the materialized view {view} of {name}" for name, view in found]
-    return found
+def _unfilled(move: Move, name: str) -> list[str]:
+    """Return the materialized views that are filled on the old server and not on the new one, by their quoted names, the oldest first."""
+    statement = """
+        SELECT format('%%I.%%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'm' AND c.relispopulated = %s ORDER BY c.oid
+    """
+    with connect(move.source.login, name) as connection:
+        filled = [row["name"] for row in rows(connection, statement, [True])]
+    with connect(move.target.login, name) as connection:
+        empty = [row["name"] for row in rows(connection, statement, [False])]
+    return [view for view in filled if view in empty]
 
 
-def fill_views(move: Move, views: t.Sequence[tuple[str, str]]) -> None:
-    """Fill materialized views on the new server."""
-    with move.phase("fill materialized views"):
-        for name, view in views:
-            with connect(move.target.login, name) as connection:
-                execute(connection, sql.SQL("REFRESH MATERIALIZED VIEW ") + sql.SQL(view))
+def _refresh(move: Move, name: str, views: t.Sequence[str]) -> None:
+    with connect(move.target.login, name) as connection:
+        for view in views:
+            execute(connection, sql.SQL("REFRESH MATERIALIZED VIEW ") + sql.SQL(view))
 
 
 def abandon(move: Move, check_mode: bool) -> None:
@@ -464,15 +505,13 @@ def abandon(move: Move, check_mode: bool) -> None:
         MainstayError: what was written to the new server would be lost, or cannot be brought back.
     """
     begun = [name for name in move.names if name in move.stages]
-    switched = [name for name in begun if _in_use(move, name)]
-    # What is held on the new server has been brought back by a run that was cut off after that.
-    brought = upgrade_link.marks(move.target.login, HELD)
-    followed = [name for name in switched if move.back(name).exists()]
-    lost = [name for name in switched if name not in followed and name not in brought]
+    opened = [name for name in begun if _may_be_open(move, name)]
+    returning = [name for name in opened if move.back(name).exists()]
+    # What is held on the new server without a way back has been brought back by a run that was cut off.
+    lost = [name for name in opened if name not in returning and name not in move.returned]
     if lost and not move.wish.accept_loss:
         cause = f"{', '.join(lost)} has no way back, and what was written to the new server would be lost"
         raise MainstayError("go back to the old server", cause, "give it up by accept_loss=true")
-    returning = followed
     released = [name for name in move.names if name in move.held]
     move.actions += [
         *(f"bring the changes of {name} back to the old server" for name in returning),
@@ -488,7 +527,7 @@ def abandon(move: Move, check_mode: bool) -> None:
     with move.phase("open the old server"):
         for name in released:
             upgrade_link.release(move.source.login, name)
-    if switched:
+    if opened:
         move.unwritable = round(time.monotonic() - started, 3)
     with move.phase("remove what was made"):
         for name in begun:
@@ -499,10 +538,11 @@ def abandon(move: Move, check_mode: bool) -> None:
             move.stream(name).unpublish()
 
 
-def _in_use(move: Move, name: str) -> bool:
-    """Whether the new server may have taken writes: also one that was opened by a run that was cut off before it could note that."""
-    stage = move.stages[name]
-    return stage == SWITCHED or (stage == VERIFIED and (move.back(name).exists() or upgrade_link.is_open(move.target.login, name)))
+def _may_be_open(move: Move, name: str) -> bool:
+    """Whether clients may have written to a database on the new server: it was opened, perhaps by a run that was cut off before it noted that."""
+    if move.stages[name] == VERIFIED:
+        return move.limits[name] != 0 or move.back(name).exists()
+    return move.stages[name] == SWITCHED
 
 
 def _return(move: Move, names: t.Sequence[str]) -> None:
@@ -530,6 +570,7 @@ def finish(move: Move, check_mode: bool) -> None:
     lacking = [name for name in begun if move.stages[name] != SWITCHED]
     if lacking:
         raise MainstayError("finish the move", f"{', '.join(lacking)} has not been cut over", "reach the state switched first, or abandoned")
+    _refuse_returning(move)
     move.actions += [f"end the replication of {name}" for name in begun]
     if check_mode:
         return
@@ -538,7 +579,7 @@ def finish(move: Move, check_mode: bool) -> None:
         back.unsubscribe()
         back.unpublish()
         move.stream(name).unpublish()
-        # It stays held, and no later run takes it for one that may be released.
+        # It stays closed, and no later run takes it for one that may be released: so this comes before the new server forgets the move.
         upgrade_link.mark(move.source.login, name, HELD, None)
         move.set_stage(name, None)
 

@@ -14,6 +14,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.upgrade_rul
 COUNTED_BYTES = 1 << 30
 """Tables up to so many bytes altogether, the smallest first, are counted and sampled while writes are held, which takes some seconds on a common disk."""
 
+DYNAMIC_BYTES = 1 << 20
+"""More than a dynamic configuration of Patroni ever has: etcd takes no value above 1.5 MiB, and Patroni's has some KiB."""
+
 COMPARABLE = "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'"
 """Has both servers write a row as the same text."""
 
@@ -39,12 +42,19 @@ def read_server(connection: t.Any) -> Server:
     available = rows(connection, "SELECT name, default_version FROM pg_available_extensions")
     return Server(
         **row,
+        ignored_slots=_ignored_slots(connection) if row["superuser"] else None,
         free=free,
         consumers=tuple(slots),
         extensions={each["name"]: each["default_version"] for each in available},
         settings=frozenset(each["name"] for each in rows(connection, "SELECT name FROM pg_settings")),
         databases=frozenset(each["datname"] for each in rows(connection, "SELECT datname FROM pg_database")),
     )
+
+
+def _ignored_slots(connection: t.Any) -> tuple[t.Mapping[str, str], ...] | None:
+    """Return what Patroni's ``ignore_slots`` says; none if the server is not under Patroni, which keeps its dynamic configuration in the data directory."""
+    dynamic = value(connection, "SELECT pg_read_file('patroni.dynamic.json', 0, %s, true)::jsonb", [DYNAMIC_BYTES])
+    return None if dynamic is None else tuple(dynamic.get("ignore_slots") or ())
 
 
 def read_database(connection: t.Any, described: t.Mapping[str, t.Any], collations: t.Sequence[str], ours: str) -> Database:

@@ -20,8 +20,10 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
     connect,
     execute,
     rows,
+    silence,
     sql,
     value,
+    words,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
@@ -34,15 +36,8 @@ STAGE = "mainstay.upgrade_stage"
 DEFINING, COPYING, PREPARED, VERIFIED, SWITCHED = "defining", "copying", "prepared", "verified", "switched"
 
 POLL_SECONDS = 0.2
-QUIET = (
-    "SET log_statement = 'none'",
-    "SET log_min_error_statement = 'panic'",
-    "SET log_min_duration_statement = -1",
-    "SET log_min_duration_sample = -1",
-    "SET log_transaction_sample_rate = 0",
-    'SET "pg_stat_statements.track_utility" = off',
-)
-"""Keeps a connection string out of the server's log and statistics."""
+INVALID_SYNTAX = "42601"
+"""SQLSTATE of a connection string that cannot be read; its message quotes a part, which may be one of the password."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,32 +101,36 @@ class Stream:
         Args:
             copy: whether the rows that are there already are copied first.
         """
-        options = f"slot_name = {{}}, copy_data = {str(copy).lower()}" + (", origin = none" if self.destination.major >= 16 else "")
-        statement = sql.SQL(f"CREATE SUBSCRIPTION {{}} CONNECTION {{}} PUBLICATION {{}} WITH ({options})").format(
-            sql.Identifier(self.name), sql.Literal(self.origin.reached(self.database)), sql.Identifier(self.name), sql.Literal(self.slot)
-        )
+        options = sql.SQL(f"slot_name = {{}}, copy_data = {str(copy).lower()}" + (", origin = none" if self.destination.major >= 16 else ""))
         with connect(self.destination.login, self.database) as connection:
-            for quiet in QUIET:
-                execute(connection, quiet)
-            execute(connection, statement)
+            silence(connection)
+            self._create(connection, self.database, options.format(sql.Literal(self.slot)))
 
-    def try_out(self) -> None:
-        """See that the destination reaches the origin, by a subscription that receives nothing and is removed at once.
+    def try_out(self, database: str) -> None:
+        """See that the destination reaches the origin, by a subscription that is taken back: it connects for replication, and nothing is kept.
+
+        Args:
+            database: which one of the origin it connects to.
 
         Raises:
             MainstayError: it does not.
         """
-        name = f"{self.name}_trial"
-        options = "connect = true, enabled = false, create_slot = false, slot_name = NONE, copy_data = false"
-        statement = sql.SQL(f"CREATE SUBSCRIPTION {{}} CONNECTION {{}} PUBLICATION {{}} WITH ({options})").format(
-            sql.Identifier(name), sql.Literal(self.origin.reached(self.database)), sql.Identifier(name)
-        )
         with connect(self.destination.login, self.database) as connection:
-            for quiet in QUIET:
-                execute(connection, quiet)
-            execute(connection, "DROP SUBSCRIPTION IF EXISTS {}", name)
-            execute(connection, statement)
-            execute(connection, "DROP SUBSCRIPTION {}", name)
+            silence(connection)
+            execute(connection, "BEGIN")
+            self._create(connection, database, sql.SQL("enabled = false, create_slot = false, slot_name = NONE"))
+            execute(connection, "ROLLBACK")
+
+    def _create(self, connection: t.Any, database: str, options: t.Any) -> None:
+        parts = sql.Identifier(self.name), sql.Literal(self.origin.reached(database)), sql.Identifier(self.name), options
+        try:
+            execute(connection, sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({})").format(*parts))
+        except Exception as error:
+            if getattr(error, "pgcode", None) is None:
+                raise
+            cause = "its connection string cannot be read" if error.pgcode == INVALID_SYNTAX else words(error)
+            step = "see replication_conninfo, and pg_hba.conf and max_wal_senders of the server that is reached"
+            raise MainstayError(f"replicate {self.database} from {self.origin.login.describe()} to {self.destination.login.describe()}", cause, step) from None
 
     def exists(self) -> bool:
         """Whether the subscription is there."""
@@ -245,12 +244,22 @@ def marks(login: Login, name: str) -> dict[str, str]:
 
 def mark(login: Login, database: str, name: str, text: str | None) -> None:
     """Set a setting of ours, or take it away."""
-    parameter = sql.SQL(".").join(sql.Identifier(part) for part in name.split("."))
     with connect(login) as connection:
-        if text is None:
-            execute(connection, sql.SQL("ALTER DATABASE {} RESET {}").format(sql.Identifier(database), parameter))
-        else:
-            execute(connection, sql.SQL("ALTER DATABASE {} SET {} TO {}").format(sql.Identifier(database), parameter, sql.Literal(text)))
+        _note(connection, database, name, text)
+
+
+def _note(connection: t.Any, database: str, name: str, text: str | None) -> None:
+    parameter = sql.SQL(".").join(sql.Identifier(part) for part in name.split("."))
+    if text is None:
+        execute(connection, sql.SQL("ALTER DATABASE {} RESET {}").format(sql.Identifier(database), parameter))
+    else:
+        execute(connection, sql.SQL("ALTER DATABASE {} SET {} TO {}").format(sql.Identifier(database), parameter, sql.Literal(text)))
+
+
+def limits(login: Login) -> dict[str, int]:
+    """Return how many may connect to each database at once; none but superusers if it is 0."""
+    with connect(login) as connection:
+        return {row["datname"]: row["datconnlimit"] for row in rows(connection, "SELECT datname, datconnlimit FROM pg_database")}
 
 
 def hold(login: Login, database: str, seconds: float) -> None:
@@ -277,21 +286,18 @@ def hold(login: Login, database: str, seconds: float) -> None:
         until(f"end the sessions of {database}", seconds, ended, "see who they are (pg_stat_activity)")
 
 
-def is_open(login: Login, database: str) -> bool:
-    """Whether anybody but superusers may connect to a database."""
-    with connect(login) as connection:
-        return value(connection, "SELECT datconnlimit FROM pg_database WHERE datname = %s", [database]) != 0
-
-
 def release(login: Login, database: str) -> None:
     """Take a hold off a database, if there is one."""
     limit = marks(login, HELD).get(database)
     if limit is None:
         return
     with connect(login) as connection:
-        execute(connection, sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(sql.Identifier(database)))
+        # Together: one that lets clients in must not look held to a run that comes after a kill.
+        execute(connection, "BEGIN")
+        execute(connection, "ALTER DATABASE {} RESET default_transaction_read_only", database)
         execute(connection, sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(sql.Identifier(database), sql.Literal(int(limit))))
-    mark(login, database, HELD, None)
+        _note(connection, database, HELD, None)
+        execute(connection, "COMMIT")
 
 
 def copy_roles(source: Side, target: Side, bin_dir: str | None, check_mode: bool) -> list[str]:
@@ -304,8 +310,7 @@ def copy_roles(source: Side, target: Side, bin_dir: str | None, check_mode: bool
     with connect(target.login) as connection:
         statements = roles.select(roles.parse(text), roles.existing_roles(connection))
         if statements and not check_mode:
-            for quiet in QUIET:
-                execute(connection, quiet)
+            silence(connection)
             roles.apply(connection, statements)
     return [statement.roles[0] for statement in statements if statement.creates]
 

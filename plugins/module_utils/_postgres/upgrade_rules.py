@@ -37,6 +37,7 @@ class Server:
         extensions: version by name of what can be installed.
         settings: names of all parameters.
         databases: names of its databases.
+        ignored_slots: what Patroni's ``ignore_slots`` says; none if it is not under Patroni.
     """
 
     version_num: int
@@ -50,6 +51,7 @@ class Server:
     extensions: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     settings: frozenset[str] = frozenset()
     databases: frozenset[str] = frozenset()
+    ignored_slots: tuple[t.Mapping[str, str], ...] | None = None
 
     @property
     def major(self) -> int:
@@ -137,6 +139,42 @@ def judge(
             found.append(Finding(BLOCKS, database.name, text, "rename or drop it"))
         found.extend(_of_database(target, database))
     return found
+
+
+def judge_way_back(target: Server, slots: t.Mapping[str, str]) -> list[Finding]:
+    """Return what blocks the replication back to the old server.
+
+    Args:
+        target: the new server.
+        slots: names of the replication slots there, with their databases.
+    """
+    found = dropped_slots("new", target, slots)
+    if target.wal_level != "logical":
+        text = f"wal_level of the new server is {target.wal_level}, and the way back needs logical"
+        found.append(Finding(BLOCKS, "", text, "set it and restart the new server, or say way_back=false"))
+    return found
+
+
+def dropped_slots(which: str, server: Server, slots: t.Mapping[str, str]) -> list[Finding]:
+    """Return that Patroni would drop replication slots of the move, if it would: it drops each one that it does not know while nobody reads from it.
+
+    Args:
+        which: ``old`` or ``new``.
+        server: that server.
+        slots: names of its slots, with their databases.
+    """
+    if server.ignored_slots is None:
+        return []
+    dropped = []
+    for slot, database in slots.items():
+        ours = {"name": slot, "type": "logical", "database": database, "plugin": "pgoutput"}
+        # As Patroni compares: what an entry does not say fits everything.
+        if not any(all(entry.get(part) in (None, "", text) for part, text in ours.items()) for entry in server.ignored_slots):
+            dropped.append(slot)
+    if not dropped:
+        return []
+    text = f"the {which} server is under Patroni, whose ignore_slots does not name the slots {listed(dropped)}, so that it drops them when nobody reads"
+    return [Finding(BLOCKS, "", text, "add {type: logical, plugin: pgoutput} to ignore_slots of its dynamic configuration")]
 
 
 def _between(source: Server, target: Server) -> t.Iterator[Finding]:

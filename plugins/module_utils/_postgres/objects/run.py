@@ -9,7 +9,7 @@ import contextlib
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, execute, rows, value, words
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, execute, silence, value, words
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects import plan
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.plan import Step
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.script import split
@@ -19,18 +19,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.wis
 DOING = "apply the roles and databases"
 NEXT_STEP = "nothing was changed; correct it and run again"
 STAYS = "what this run did before it stays; correct the cause and run again"
-
-_SILENCE = {
-    "log_statement": "none",
-    "log_min_duration_statement": "-1",
-    "log_min_duration_sample": "-1",
-    "log_min_error_statement": "panic",
-    "log_transaction_sample_rate": "0",
-    "log_parser_stats": "off",
-    "pg_stat_statements.track_utility": "off",
-    "auto_explain.log_min_duration": "-1",
-}
-"""What is set while a verifier is sent, so that it is kept nowhere but where it belongs."""
 
 _RECORDS = """
 CREATE SCHEMA IF NOT EXISTS mainstay;
@@ -155,6 +143,8 @@ class Work:
     def _apply(self, connection: t.Any, steps: t.Sequence[Step], together: bool = True) -> None:
         """Take the steps, in one transaction if they are taken together."""
         if not self._check and steps:
+            if any(step.secret for step in steps):
+                silence(connection, ["log_transaction_sample_rate"])
             with _transaction(connection) if together else contextlib.nullcontext():
                 for step in steps:
                     _take(connection, step)
@@ -207,9 +197,7 @@ def _take(connection: t.Any, step: Step) -> None:
     """
     try:
         if step.secret:
-            silence = [name for name in _SILENCE if rows(connection, "SELECT FROM pg_settings WHERE name = %s", [name])]
-            for name in silence:
-                value(connection, "SELECT set_config(%s, %s, true)", [name, _SILENCE[name]])
+            silence(connection, local=True)
         execute(connection, step.statement)
     except Exception as error:
         if getattr(error, "diag", None) is None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 import threading
 import time
 import typing as t
@@ -14,7 +15,7 @@ import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts, fill, logical, restore, roles, throwaway
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, connection, facts, fill, logical, restore, roles, throwaway
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, conninfo
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.parallel import Group, Stopped
 
@@ -47,6 +48,12 @@ RESET SESSION AUTHORIZATION;
 DROP ROLE postgres;
 CREATE ROLE last
 '''
+
+
+def test_what_keeps_a_secret_out_of_the_log_is_said_in_one_place() -> None:
+    folder = pathlib.Path(connection.__file__).parent
+    assert [path.name for path in folder.rglob("*.py") if "log_min_error_statement" in path.read_text()] == ["connection.py"]
+    assert {"log_statement", "log_min_duration_statement", "log_min_duration_sample", "log_transaction_sample_rate"} < set(connection.SILENT)
 
 
 class TestRoles:

@@ -17,7 +17,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.upgrade_rul
     Server,
     blockers,
     differences,
+    dropped_slots,
     judge,
+    judge_way_back,
     listed,
 )
 
@@ -90,6 +92,28 @@ def test_what_is_only_to_be_known(more: dict[str, t.Any], words: str) -> None:
 def test_servers_are_warned_of() -> None:
     found = judge(dataclasses.replace(OLD, prepared=2, consumers=("feed",)), NEW, [PLAIN])
     assert [finding.weight for finding in found] == ["warns", "warns"] and "2 prepared transactions" in found[0].text and "slots feed" in found[1].text
+
+
+def test_slots_that_patroni_would_drop_block() -> None:
+    slots = {"move_1": "ledger", "move_2": "audit"}
+    assert dropped_slots("old", OLD, slots) == []
+    for entries, names in (
+        ((), "move_1, move_2"),
+        (({"type": "physical"}, {"plugin": "wal2json", "type": "logical"}), "move_1, move_2"),
+        (({"name": "move_1", "database": "ledger"},), "move_2"),
+        (({"database": "audit", "type": "logical"},), "move_1"),
+    ):
+        found = dropped_slots("old", dataclasses.replace(OLD, ignored_slots=entries), slots)
+        assert len(blockers(found)) == 1 and f"the old server is under Patroni, whose ignore_slots does not name the slots {names}, " in found[0].text
+    kept = ({"type": "logical", "plugin": "pgoutput"},)
+    assert dropped_slots("old", dataclasses.replace(OLD, ignored_slots=kept), slots) == []
+    assert dropped_slots("old", dataclasses.replace(OLD, ignored_slots=()), {}) == []
+
+
+def test_what_blocks_the_way_back() -> None:
+    found = judge_way_back(dataclasses.replace(NEW, ignored_slots=()), {"move_back_1": "ledger"})
+    assert len(blockers(found)) == 2 and "the new server is under Patroni" in found[0].text and "wal_level of the new server is replica" in found[1].text
+    assert judge_way_back(dataclasses.replace(NEW, wal_level="logical"), {"move_back_1": "ledger"}) == []
 
 
 def test_what_an_earlier_run_made_does_not_block() -> None:
