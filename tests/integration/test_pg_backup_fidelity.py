@@ -234,9 +234,11 @@ def test_many_at_once(taken: dict[str, t.Any]) -> None:
 def test_it_comes_back_in_another_cluster(
     run_module: Runner, source: PostgresServer, taken: dict[str, t.Any], options: dict[str, t.Any], server_root: pathlib.Path
 ) -> None:
-    """Nothing but an empty cluster with the tablespace: afterwards both look the same."""
+    """Nothing but an empty cluster with the tablespace: afterwards both look the same. A server that logs everything logs no password."""
     before = everything(source)
-    with postgresql(server_root / "target", shared_preload_libraries="pg_stat_statements", wal_level="logical", max_locks_per_transaction="256") as target:
+    logged = {"log_statement": "all", "log_min_duration_statement": "0", "log_transaction_sample_rate": "1"}
+    settings = {"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical", "max_locks_per_transaction": "256", **logged}
+    with postgresql(server_root / "target", **settings) as target:
         make_tablespace(target)
         result = run_module("pg_backup", {**options, **target.login, "state": "restored", "backup_id": taken["backup"]["id"]})
         assert not result["failed"], result
@@ -244,6 +246,8 @@ def test_it_comes_back_in_another_cluster(
         assert target.query("SELECT nspname FROM pg_namespace WHERE nspname = 'public'", ODD) == [], "a schema that was dropped stays away"
         found = target.query("SELECT reltuples FROM pg_class WHERE relname IN ('people', 'measures_2025_a') ORDER BY relname", "whole")
         assert found == [(106,), (200,)], "statistics are gathered"
+        log = pathlib.Path(f"{target.data_dir}.log").read_text()
+        assert "CREATE DATABASE" in log and "SCRAM-SHA-256$" not in log
     assert "\n".join(line for name in before for line in changes(before[name], after[name])) == ""
 
 

@@ -185,7 +185,7 @@ def execute(connection: t.Any, statement: t.Any, *names: str) -> None:
 
 
 def silence(connection: t.Any, names: t.Iterable[str] = SILENT, local: bool = False) -> None:
-    """Have the server note nothing of what follows (:data:`SILENT`), which a superuser may ask for.
+    """Have the server note nothing of what follows (:data:`SILENT`), as far as the role may ask for that: only a superuser may for most of it.
 
     Args:
         connection: to the server.
@@ -193,7 +193,8 @@ def silence(connection: t.Any, names: t.Iterable[str] = SILENT, local: bool = Fa
         local: whether it ends with the transaction, not with the session.
     """
     chosen = json.dumps({name: SILENT[name] for name in names})
-    value(connection, "SELECT set_config(name, %s::jsonb ->> name, %s) FROM pg_settings WHERE %s::jsonb ? name", [chosen, local, chosen])
+    permitted = "(context = 'user' OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))"
+    rows(connection, f"SELECT set_config(name, %s::jsonb ->> name, %s) FROM pg_settings WHERE %s::jsonb ? name AND {permitted}", [chosen, local, chosen])
 
 
 def conninfo(database: str) -> str:

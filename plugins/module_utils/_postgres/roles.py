@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import execute, rows
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import execute, rows, silence
 
 _TOKEN = re.compile(
     r"""--[^\n]* | \\[^\n]* | [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | ; | (?:(?!--)[^;'"\\eE]|[eE](?!'))+ | .""",
@@ -104,15 +104,17 @@ def existing_roles(connection: t.Any) -> set[str]:
 
 
 def apply(connection: t.Any, statements: t.Sequence[RoleStatement]) -> None:
-    """Run the statements in one transaction.
+    """Run the statements in one transaction, and keep their passwords out of the server's log.
 
     ``GRANTED BY`` is left out: PostgreSQL 16 and newer take it only for who may grant on this server, and here whoever restores does.
 
     Raises:
         MainstayError: one failed; the message names the roles and never shows the statement, which may hold a password.
     """
+    silence(connection, ["log_transaction_sample_rate"])
     execute(connection, "BEGIN")
     try:
+        silence(connection, local=True)
         for statement in statements:
             try:
                 execute(connection, _GRANTOR.sub("", statement.text))
