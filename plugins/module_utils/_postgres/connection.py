@@ -184,7 +184,7 @@ def execute(connection: t.Any, statement: t.Any, *names: str) -> None:
         cursor.execute(composed)
 
 
-def silence(connection: t.Any, names: t.Iterable[str] = SILENT, local: bool = False) -> None:
+def silence(connection: t.Any, names: t.Iterable[str] = tuple(SILENT), local: bool = False) -> None:
     """Have the server note nothing of what follows (:data:`SILENT`), as far as the role may ask for that: only a superuser may for most of it.
 
     Args:
