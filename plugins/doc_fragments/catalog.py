@@ -112,10 +112,10 @@ options:
         choices: [local, s3]
       path:
         description:
-          - Absolute path of the folder, for O(copies.type=local). It is made with mode C(0700) if only its parent exists.
+          - Absolute path of the folder, for O(copies[].type=local). It is made with mode C(0700) if only its parent exists.
         type: path
       bucket:
-        description: Name of the bucket, for O(copies.type=s3). It must exist.
+        description: Name of the bucket, for O(copies[].type=s3). It must exist.
         type: str
       prefix:
         description: What all keys in the bucket start with, without a slash at the end.
@@ -131,7 +131,7 @@ options:
         description: Access key. Without it boto3's own chain of credentials is used (environment, profile, instance role).
         type: str
       secret_key:
-        description: Secret key that belongs to O(copies.access_key).
+        description: Secret key that belongs to O(copies[].access_key).
         type: str
       session_token:
         description: Session token of temporary credentials.
