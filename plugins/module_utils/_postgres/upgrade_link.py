@@ -310,7 +310,6 @@ def copy_roles(source: Side, target: Side, bin_dir: str | None, check_mode: bool
     with connect(target.login) as connection:
         statements = roles.select(roles.parse(text), roles.existing_roles(connection))
         if statements and not check_mode:
-            silence(connection)
             roles.apply(connection, statements)
     return [statement.roles[0] for statement in statements if statement.creates]
 
