@@ -442,8 +442,7 @@ class _Promotion:
     def _repoint(self, repoint: Repoint) -> None:
         try:
             with connect(self._access.at(self._access.find(repoint.name))) as connection:
-                if value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
-                    silence(connection)
+                silence(connection)
                 execute(connection, sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(sql.Literal(repoint.conninfo)))
                 value(connection, "SELECT pg_reload_conf()")
         except MainstayError as error:
