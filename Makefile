@@ -55,7 +55,7 @@ lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, build
 	$(call step,lint)
 	git ls-files -z '*.yml' '*.yaml' ':!changelogs' | xargs -0 yamllint --strict
 	ansible-lint --offline
-	shellcheck .ci/run .ci/setup .ci/system-packages tests/demo/count-ssh
+	shellcheck .ci/molecule .ci/run .ci/setup .ci/system-packages tests/demo/count-ssh
 	antsibull-changelog lint
 	rm -rf $(W)/dist $(W)/installed
 	ansible-galaxy collection build --output-path $(W)/dist
@@ -91,9 +91,9 @@ test-faults: setup-test ## the long set of faults: kills, full disks, an S3 that
 	$(call step,faults)
 	pytest -q -s -p no:cacheprovider tests/faults
 
-molecule: setup-lab ## roles and the whole stack on lab hosts; s=NAME runs one scenario
+molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
 	$(call step,Molecule)
-	for scenario in $(or $(s),$(SCENARIOS)); do printf '\n== molecule: %s (after %s)\n' "$$scenario" "$(elapsed)"; molecule test -s "$$scenario"; done
+	$(if $(s),molecule test -s $(s),printf '%s\n' $(SCENARIOS) | xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {})
 
 molecule-debian12: setup-lab
 	MAINSTAY_LAB_IMAGE=debian12 molecule test -s full_stack
@@ -127,7 +127,7 @@ docs: setup ## check the modules' and roles' documentation
 
 clean: ## remove the lab's hosts, the work folder and the artefacts; keep downloads and images
 	-if [ -x $(VENV)/bin/ansible-playbook ]; then \
-	  ansible-playbook -i inventories/lab playbooks/lab_down.yml; MAINSTAY_LAB=molecule ansible-playbook -i inventories/lab playbooks/lab_down.yml; fi
+	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
 .PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean

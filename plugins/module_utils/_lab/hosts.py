@@ -65,6 +65,11 @@ class Lab:
         """Address of the package cache."""
         return self.subnet.split("/", maxsplit=1)[0].rsplit(".", 1)[0] + ".2"
 
+    @property
+    def apt_cache_dir(self) -> str:
+        """Folder of the packages that it keeps. Two daemons cannot share one, and two labs may run at a time."""
+        return f"{self.cache_dir}/apt-{self.name}"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -135,7 +140,7 @@ def cache_options(lab: Lab) -> list[str]:
         "--ip",
         lab.cache_address,
         "--volume",
-        f"{lab.cache_dir}/apt:/var/cache/apt-cacher-ng",
+        f"{lab.apt_cache_dir}:/var/cache/apt-cacher-ng",
         lab.image.name,
         "/usr/sbin/apt-cacher-ng",
         "-c",
@@ -211,9 +216,9 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
     plan = plan_present(wanted, find_containers(runtime, lab.name), missing, lab.name in networks, lab)
     if check_mode or not plan:
         return plan
-    for folder in ("apt", "pip"):
-        os.makedirs(f"{lab.cache_dir}/{folder}", exist_ok=True)
-    os.chmod(f"{lab.cache_dir}/apt", 0o777)
+    for folder in (lab.apt_cache_dir, f"{lab.cache_dir}/pip"):
+        os.makedirs(folder, exist_ok=True)
+    os.chmod(lab.apt_cache_dir, 0o777)
     with open(f"{lab.cache_dir}/apt.conf.{lab.name}", "w", encoding="utf-8") as stream:
         stream.write(f'Acquire::http::Proxy "http://{lab.cache_address}:{APT_CACHE_PORT}";\n')
     for action in plan:
