@@ -1,0 +1,251 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role nginx_tls with a real nginx on loopback, which sees folders of the test as /etc/nginx, /run and so on."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import http.client
+import http.server
+import ipaddress
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from ports import free_port
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+FOLDERS = {"etc": "/etc/nginx", "log": "/var/log/nginx", "run": "/run", "lib": "/var/lib/mainstay", "units": "/etc/systemd/system"}
+STATE = "/var/lib/mainstay"
+PAGE = "<h1>{}</h1>"
+
+
+def make_pair(*names: str, days: int = 30) -> dict[str, str]:
+    """A self-signed certificate for names, and its key; with negative days it is over."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), end - datetime.timedelta(days=90), end)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {"certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(), "key": key.private_bytes(*form).decode()}
+
+
+class App(http.server.ThreadingHTTPServer):
+    """An application in one slot of one server: it says who it is, and how it was asked; below /slow it takes its time."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, name: str, address: str, port: int) -> None:
+        """Listen."""
+        self.name = name
+        self.go_on = threading.Event()
+        super().__init__((address, port), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """What :class:`App` answers."""
+
+    protocol_version = "HTTP/1.1"
+    server: App
+
+    def do_GET(self) -> None:
+        """Answer."""
+        if self.path.startswith("/slow"):
+            self.server.go_on.wait(30)
+        body = json.dumps({"app": self.server.name, "headers": dict(self.headers), "padding": "x" * 2000}).encode()
+        self.send_response(503 if self.path == "/ill" else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Powered-By", "a secret of the house")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        """Take the body, then answer."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
+    def log_message(self, *_args: t.Any) -> None:
+        """Say nothing."""
+
+
+class Answer(t.NamedTuple):
+    """An answer: its status, its headers in lower case, and its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def app(self) -> str:
+        """Which application it is from."""
+        return json.loads(self.body)["app"]
+
+
+class Balancer:
+    """An nginx with its own view of the folders that the role writes, and the role, run by ansible-playbook in the same view."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        """Make the folders and the name space, and start nginx with next to nothing."""
+        self.folder = folder
+        self.https, self.http, self.status = free_port(), free_port(), free_port()
+        self.slots = {"blue": free_port(), "green": free_port()}
+        self.pair = make_pair("shop.test", "*.shop.test")
+        for name in FOLDERS:
+            (folder / name).mkdir()
+        shutil.copy("/etc/nginx/mime.types", folder / "etc/mime.types")
+        (folder / "etc/nginx.conf").write_text("pid /run/nginx.pid; error_log /var/log/nginx/error.log; events {}\n")
+        mounts = " && ".join(f"mount --bind {folder / name} {target}" for name, target in FOLDERS.items())
+        script = f"mkdir -p {STATE} && {mounts} && echo ready && exec sleep 900"
+        self._holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+        assert self._holder.stdout and self._holder.stdout.readline() == "ready\n"
+        self.inside("nginx")
+        self.variables: dict[str, t.Any] = {
+            "ansible_python_interpreter": sys.executable,
+            "nginx_tls_ipv6": False,
+            "nginx_tls_http_port": self.http,
+            "nginx_tls_https_port": self.https,
+            "nginx_tls_status_port": self.status,
+            "nginx_tls_verify": False,
+            "nginx_tls_worker_connections": 512,
+            "nginx_tls_upstreams": [self.upstream()],
+            "nginx_tls_sites": [self.site("shop", upstream="shop")],
+        }
+
+    def stop(self) -> None:
+        """Stop nginx and leave the name space."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(self.master, signal.SIGTERM)
+        self._holder.kill()
+        self._holder.wait()
+
+    def upstream(self, **more: t.Any) -> dict[str, t.Any]:
+        """The upstream ``shop`` with two servers."""
+        return {"name": "shop", "servers": [{"name": "app1", "address": "127.0.0.1"}, {"name": "app2", "address": "127.0.0.2"}], "slots": self.slots, **more}
+
+    def site(self, name: str, **more: t.Any) -> dict[str, t.Any]:
+        """A site with a certificate for its name."""
+        return {"name": name, "server_names": ["shop.test" if name == "shop" else f"{name}.shop.test"], **self.pair, **more}
+
+    def inside(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a program in nginx's view."""
+        view = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", f"--wd={self.folder}"]
+        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DEPRECATION_WARNINGS": "1"}
+        return subprocess.run([*view, *argv], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
+
+    def play(self, *tasks: str, check: bool = False, **variables: t.Any) -> dict[str, t.Any]:
+        """Run entry points of the role, and return the results of their tasks by name; ``failed`` is the message of the one that failed."""
+        steps = [{"name": name, "ansible.builtin.include_role": {"name": "mainstay.ops.nginx_tls", "tasks_from": name}} for name in tasks]
+        play = {"name": "Play", "hosts": "localhost", "connection": "local", "gather_facts": True, "tasks": steps}
+        (self.folder / "play.yml").write_text(json.dumps([play]))
+        (self.folder / "vars.json").write_text(json.dumps({**self.variables, **variables}))
+        program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
+        done = self.inside(program, "-i", "localhost,", "-e", f"@{self.folder}/vars.json", *(["--check"] if check else []), f"{self.folder}/play.yml")
+        assert "{" in done.stdout and "DEPRECATION" not in done.stderr, done.stdout + done.stderr
+        assert "PRIVATE KEY" not in done.stdout + done.stderr
+        found = json.loads(done.stdout[done.stdout.index("{") :])
+        results = {task["task"]["name"].removeprefix("mainstay.ops.nginx_tls : "): task["hosts"]["localhost"] for p in found["plays"] for task in p["tasks"]}
+        results["failed"] = next((result.get("msg", "?") for result in results.values() if result.get("failed")), "")
+        results["changed"] = found["stats"]["localhost"]["changed"]
+        assert done.returncode == (2 if results["failed"] else 0), done.stdout
+        return results
+
+    def site_run(self, check: bool = False, **variables: t.Any) -> dict[str, t.Any]:
+        """All of the role that needs neither packages nor systemd."""
+        return self.play("look", "assert", "configure", "reload", check=check, **variables)
+
+    @property
+    def master(self) -> int:
+        """The process id of nginx."""
+        return int((self.folder / "run/nginx.pid").read_text())
+
+    @property
+    def workers(self) -> set[int]:
+        """The workers that accept connections."""
+        titles = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(self.master)], capture_output=True, text=True, check=False).stdout
+        return {int(line.split()[0]) for line in titles.splitlines() if "worker process" in line and "shutting down" not in line}
+
+    @property
+    def live(self) -> pathlib.Path:
+        """The folder with the state of the upstream."""
+        return self.folder / "etc/live/shop"
+
+    def state(self) -> tuple[dict[str, bytes], int, set[int]]:
+        """Every file of the configuration, and the processes."""
+        files = {str(path): path.read_bytes() for path in sorted((self.folder / "etc").rglob("*")) if path.is_file()}
+        return files, self.master, self.workers
+
+    def connect(self, name: str = "shop.test", preface: bytes = b"") -> http.client.HTTPSConnection:
+        """A connection, as a client has it that does not look at certificates."""
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(name, self.https, timeout=40, context=context)
+        plain = socket.create_connection(("127.0.0.1", self.https), timeout=40)
+        plain.sendall(preface)
+        connection.sock = context.wrap_socket(plain, server_hostname=name)
+        return connection
+
+    def ask(self, path: str = "/", name: str = "shop.test", method: str = "GET", preface: bytes = b"", body: bytes | None = None, **headers: str) -> Answer:
+        """Ask for a path over TLS."""
+        connection = self.connect(name, preface)
+        connection.request(method, path, body, {key.replace("_", "-"): value for key, value in headers.items()})
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+        connection.close()
+        return Answer(answer.status, {key.lower(): value for key, value in answer.getheaders()}, text)
+
+    def log(self) -> list[dict[str, t.Any]]:
+        """The access log."""
+        return [json.loads(line) for line in (self.folder / "log/access.log").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Balancer]:
+    """A balancer with two servers in two slots."""
+    balancer = Balancer(tmp_path_factory.mktemp("nginx"))
+    apps = [App(f"{slot}-{server['name']}", server["address"], port) for slot, port in balancer.slots.items() for server in balancer.upstream()["servers"]]
+    try:
+        assert not balancer.site_run()["failed"]
+        yield balancer
+    finally:
+        balancer.stop()
+        for app in apps:
+            app.shutdown()
+            app.server_close()
+
+
+@pytest.fixture
+def balancer(running: Balancer) -> Balancer:
+    """The same, with its configuration as at first, and the slot blue live."""
+    if running.site_run()["changed"]:
+        assert not running.site_run()["changed"]
+    for file in running.live.iterdir():
+        file.unlink()
+    (running.live / "blue").touch()
+    return running
+
+
+def test_x(balancer: Balancer) -> None:
+    print(balancer.ask())
+    assert balancer.ask().status == 200
