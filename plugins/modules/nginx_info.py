@@ -46,6 +46,7 @@ seealso:
 EXAMPLES = r"""
 - name: Look | Read where the requests go
   mainstay.ops.nginx_info:
+    live_dir: /etc/nginx/live
   register: balancer
 
 - name: Look | Say which servers get no requests

@@ -10,7 +10,6 @@ import datetime
 import functools
 import http.client
 import http.server
-import ipaddress
 import json
 import os
 import pathlib
@@ -35,7 +34,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 FOLDERS = {"etc": "/etc/nginx", "log": "/var/log/nginx", "run": "/run", "lib": "/var/lib/mainstay", "units": "/etc/systemd/system"}
 STATE = "/var/lib/mainstay"
-PAGE = "<h1>{}</h1>"
 
 
 def make_pair(*names: str, days: int = 30) -> dict[str, str]:
@@ -112,6 +110,7 @@ class Balancer:
         self.folder = folder
         self.https, self.http, self.status = free_port(), free_port(), free_port()
         self.slots = {"blue": free_port(), "green": free_port()}
+        self.apps: list[App] = []
         self.pair = make_pair("shop.test", "*.shop.test")
         for name in FOLDERS:
             (folder / name).mkdir()
@@ -220,11 +219,17 @@ class Balancer:
         return [json.loads(line) for line in (self.folder / "log/access.log").read_text().splitlines()]
 
 
+def release(balancer: Balancer) -> None:
+    """Let slow requests end, those that come later too."""
+    for app in balancer.apps:
+        app.go_on.set()
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Balancer]:
     """A balancer with two servers in two slots."""
     balancer = Balancer(tmp_path_factory.mktemp("nginx"))
-    apps = [App(f"{slot}-{server['name']}", server["address"], port) for slot, port in balancer.slots.items() for server in balancer.upstream()["servers"]]
+    balancer.apps = apps = [App(f"{slot}-{server['name']}", server["address"], port) for slot, port in balancer.slots.items() for server in balancer.upstream()["servers"]]
     try:
         assert not balancer.site_run()["failed"]
         yield balancer
@@ -246,6 +251,116 @@ def balancer(running: Balancer) -> Balancer:
     return running
 
 
-def test_x(balancer: Balancer) -> None:
-    print(balancer.ask())
-    assert balancer.ask().status == 200
+def shares(balancer: Balancer, count: int = 400) -> dict[str, int]:
+    """How many of many requests each slot got."""
+    connection = balancer.connect()
+    found: dict[str, int] = {}
+    for _ in range(count):
+        connection.request("GET", "/")
+        slot = json.loads(connection.getresponse().read())["app"].partition("-")[0]
+        found[slot] = found.get(slot, 0) + 1
+    connection.close()
+    return found
+
+
+def test_a_site_of_each_kind(balancer: Balancer) -> None:
+    """An upstream, files, a redirect, each with its name and certificate; a site that is not listed any more leaves nothing."""
+    files = balancer.folder / "lib/files"
+    files.mkdir()
+    (files / "index.html").write_text("files " + "x" * 2000)
+    (files / ".git").write_text("not for everybody")
+    sites = [
+        balancer.site("shop", upstream="shop", private_paths=["/metrics"], headers={"Content-Security-Policy": "default-src 'self'", "X-Frame-Options": ""}),
+        balancer.site("docs", root=f"{STATE}/files", fallback="/index.html"),
+        balancer.site("old", redirect="https://shop.test/new"),
+    ]
+    check = balancer.site_run(check=True, nginx_tls_sites=sites)
+    real = balancer.site_run(nginx_tls_sites=sites)
+    assert check["Configure | Write the configuration"]["actions"] == real["Configure | Write the configuration"]["actions"]
+    assert check["changed"] == real["changed"] == 2
+    shop = balancer.ask(Accept_Encoding="gzip")
+    assert (shop.status, shop.app[:4]) == (200, "blue")
+    assert shop.headers["content-security-policy"] == "default-src 'self'"
+    assert "x-frame-options" not in shop.headers and "x-powered-by" not in shop.headers and "content-encoding" not in shop.headers
+    assert shop.headers["strict-transport-security"] == "max-age=63072000" and shop.headers["server"] == "nginx"
+    assert balancer.ask("/metrics").status == 404
+    docs = balancer.ask("/some/view", "docs.shop.test", Accept_Encoding="gzip")
+    assert docs.status == 200 and docs.headers["content-encoding"] == "gzip" and docs.headers["x-frame-options"] == "DENY"
+    assert balancer.ask("/.git", "docs.shop.test").status == 404
+    old = balancer.ask("/a?b=c", "old.shop.test")
+    assert (old.status, old.headers["location"]) == (308, "https://shop.test/new/a?b=c")
+    assert balancer.site_run(nginx_tls_sites=sites)["changed"] == 0
+    balancer.site_run()
+    assert sorted(path.name for path in (balancer.folder / "etc/tls").iterdir()) == ["shop.crt", "shop.key"]
+    assert sorted(path.name for path in (balancer.folder / "etc/sites").iterdir()) == ["shop.conf", "shop.headers.conf"]
+
+
+def test_shares_and_a_switch(balancer: Balancer) -> None:
+    """Without a reload the canary gets its share, one after the other of the sizes, and a switch ends it."""
+    workers = balancer.workers
+    for percent, files, least, most in [(1, 1, 0, 25), (25, 3, 60, 140), (100, 5, 400, 400), (10, 2, 15, 75)]:
+        wanted = {"upstream": "shop", "slot": "green", "percent": percent, "balancers": ["localhost"]}
+        variables = {f"nginx_tls_share_{key}": value for key, value in wanted.items()}
+        assert balancer.play("share", check=True, **variables)["changed"] == 1
+        assert balancer.play("share", **variables)["changed"] == 1
+        assert len(list(balancer.live.glob("canary-green-*"))) == files
+        assert least <= shares(balancer).get("green", 0) <= most, percent
+    assert balancer.play("share", **variables)["changed"] == 0
+    assert balancer.site_run()["changed"] == 0
+    switch = {"nginx_tls_switch_upstream": "shop", "nginx_tls_switch_slot": "green", "nginx_tls_switch_balancers": ["localhost"]}
+    balancer.play("switch", **switch)
+    assert [path.name for path in balancer.live.iterdir()] == ["green"]
+    assert shares(balancer, 20) == {"green": 20}
+    assert balancer.workers == workers
+    refused = balancer.play("share", **{**variables, "nginx_tls_share_slot": "red"})
+    assert "its slots are blue, green" in refused["failed"]
+
+
+def test_maintenance(balancer: Balancer) -> None:
+    """A page for browsers, JSON for programs, a time to come back, and a way in for some; without a reload."""
+    workers = balancer.workers
+    on = {"nginx_tls_maintenance_state": "on"}
+    assert balancer.play("maintenance", **on)["changed"] == 1
+    page = balancer.ask(Accept="text/html,*/*")
+    assert (page.status, page.headers["retry-after"], page.headers["content-type"]) == (503, "300", "text/html")
+    assert "Down for maintenance" in page.body and page.headers["cache-control"] == "no-store" and page.headers["x-frame-options"] == "DENY"
+    posted = balancer.ask("/api", method="POST", body=b"{}", Accept="application/json")
+    assert posted.status == 503 and json.loads(posted.body)["error"] == "maintenance" and posted.headers["content-type"] == "application/json"
+    assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["127.0.0.1"])["changed"] == 1
+    assert balancer.ask().app.startswith("blue")
+    assert balancer.site_run()["changed"] == 0
+    assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["192.0.2.1"])["changed"] == 1
+    assert balancer.ask().status == 503
+    assert balancer.play("maintenance", nginx_tls_maintenance_state="off")["changed"] == 1
+    assert balancer.ask().status == 200 and [path.name for path in balancer.live.iterdir()] == ["blue"]
+    assert balancer.workers == workers
+    assert "the upstreams of localhost are shop" in balancer.play("maintenance", **on, nginx_tls_maintenance_upstreams=["nosuch"])["failed"]
+
+
+def test_a_drain_waits_for_requests_and_outlives_the_role(running: Balancer, balancer: Balancer) -> None:
+    """The server gets no new request, finishes those that it has, and stays out until it is put back."""
+    drain = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
+    slow = [balancer.connect() for _ in range(2)]
+    for connection in slow:
+        connection.request("GET", "/slow")
+    time.sleep(0.5)
+    threading.Timer(4, functools.partial(release, running)).start()
+    started = time.monotonic()
+    done = balancer.play("drain", **drain)
+    assert not done["failed"] and time.monotonic() - started > 3
+    result = done["Drain | Take the server out, or put it back"]["results"][0]
+    assert result["requests_left"] == 0 and result["actions"] == ["drain app1 in the upstream shop", "reload nginx"]
+    assert [connection.getresponse().status for connection in slow] == [200, 200]
+    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
+    assert balancer.play("drain", **drain)["changed"] == 0
+    assert balancer.site_run()["changed"] == 0
+    assert balancer.site_run(nginx_tls_read_timeout="59s")["changed"] == 2
+    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
+    last = balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app2"})
+    assert "could not drain app2 in the upstream shop: no other server gets requests" in str(last)
+    assert "its servers are app1, app2" in str(balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app3"}))
+    assert balancer.play("drain", check=True, **drain, nginx_tls_drain_state="active")["changed"] == 1
+    assert balancer.play("drain", **drain, nginx_tls_drain_state="active")["changed"] == 1
+    assert {balancer.ask().app for _ in range(12)} == {"blue-app1", "blue-app2"}
+    assert balancer.site_run()["changed"] == 2  # back to 60s
+    assert not list(balancer.live.glob("drained-*"))

@@ -142,7 +142,7 @@ class Files:
             elif os.path.exists(self._mark):
                 os.unlink(self._mark)
         except OSError as exc:
-            raise MainstayError(f"write {self._mark}", exc.strerror or exc, "nginx has taken it, but the next run of site.yml will not know: run again") from exc
+            raise MainstayError(f"write {self._mark}", exc.strerror or exc, "nginx does it, but the next run of site.yml will not know: run again") from exc
 
 
 def _wait(pids: t.Iterable[int], ends: t.Collection[tuple[str, int]], timeout: float) -> int:
