@@ -358,7 +358,7 @@ class Systemctl:
     def failure(self, step: Step) -> MainstayError:
         """The error for a unit that did not do what the step asked for, with the end of its journal."""
         unit = self.show([step.name])[0]
-        rc, out, err = self._run(["journalctl", f"--unit={step.name}", f"--lines={JOURNAL_LINES}", "--no-pager", "--output=cat", "--quiet"])
+        rc, out, err = self._run(["journalctl", "--namespace=*", f"--unit={step.name}", f"--lines={JOURNAL_LINES}", "--no-pager", "--output=cat", "--quiet"])
         lines = hide_secrets(out if rc == 0 else err).strip().splitlines()[-JOURNAL_LINES:]
         cause = f"it is {unit.active} ({unit.sub}); its journal ends with:\n" + ("\n".join(lines) or "(nothing)")
         return MainstayError(str(step), cause, journal=lines, unit=step.name)

@@ -37,7 +37,8 @@ def _write(path: str, content: t.Mapping[str, t.Any]) -> None:
     os.rename(beside, path)
 
 
-def _need_root(home: Home) -> None:
+def need_root(home: Home) -> None:
+    """Refuse a folder that the role has not made."""
     if not os.path.isdir(home.releases):
         raise MainstayError(f"use {home.root}", "it is not the folder of an application", "run the role app_host on this host first")
 
@@ -48,14 +49,34 @@ def unpack(home: Home, release: str, archive: str, sha256: str) -> None:
     Raises:
         MainstayError: it is not the archive that ``sha256`` names, or it cannot be unpacked.
     """
-    _need_root(home)
+    need_root(home)
     found = archives.file_sha256(archive)
     if sha256 and found != sha256:
         raise MainstayError(f"unpack release {release}", f"the archive has the SHA-256 {found}, not {sha256}", "build it anew, or correct the hash")
-    incoming, outgoing = (os.path.join(home.releases, f".{word}-{release}") for word in ("incoming", "outgoing"))
+    incoming = incoming_folder(home, release)
     archives.unpack(archive, incoming)
+    place(home, release, found)
+
+
+def incoming_folder(home: Home, release: str) -> str:
+    """Where a release is made before it is put in place."""
+    return os.path.join(home.releases, f".incoming-{release}")
+
+
+def place(home: Home, release: str, content: str) -> None:
+    """Put what is in the incoming folder in place by one rename, over a release of the same name that nothing uses.
+
+    Args:
+        home: the application's folder.
+        release: name of the release.
+        content: hash of what it was made from.
+
+    Raises:
+        MainstayError: it cannot be written; nothing of the incoming folder is left.
+    """
+    incoming, outgoing = incoming_folder(home, release), os.path.join(home.releases, f".outgoing-{release}")
     try:
-        _write(os.path.join(incoming, STAMP), {"release": release, "sha256": found, "unpacked": _now()})
+        stamp(incoming, release, content)
         shutil.rmtree(outgoing, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             os.rename(home.release(release), outgoing)
@@ -66,9 +87,14 @@ def unpack(home: Home, release: str, archive: str, sha256: str) -> None:
     shutil.rmtree(outgoing, ignore_errors=True)
 
 
+def stamp(folder: str, release: str, content: str) -> None:
+    """Write into a release's folder what it was made from; without that file it does not count as a release."""
+    _write(os.path.join(folder, STAMP), {"release": release, "sha256": content, "unpacked": _now()})
+
+
 def record(home: Home, state: State, new: Record, by: str) -> None:
     """Append a record to the history."""
-    _need_root(home)
+    need_root(home)
     _write(home.history, {"records": appended(state.history, dataclasses.replace(new, time=_now(), by=by))})
 
 
@@ -89,7 +115,7 @@ def take_lock(home: Home, owner: str, by: str, timeout: float, check_mode: bool)
     """
     if check_mode:
         return plan_locked(home.read_lock(), owner, time.time(), timeout)
-    _need_root(home)
+    need_root(home)
     # The folder itself serves as the mutex of the file's readers and writers.
     handle = os.open(home.root, os.O_RDONLY | os.O_DIRECTORY)
     try:
