@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import http.client
@@ -24,6 +25,7 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.mainstay.ops.plugins.module_utils._nginx.proof import Site, ask
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -60,6 +62,9 @@ class App(http.server.ThreadingHTTPServer):
         self.go_on = threading.Event()
         super().__init__((address, port), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_args: t.Any) -> None:
+        """Say nothing about a balancer that does not wait any more."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -111,6 +116,7 @@ class Balancer:
         self.https, self.http, self.status = free_port(), free_port(), free_port()
         self.slots = {"blue": free_port(), "green": free_port()}
         self.apps: list[App] = []
+        self.odd = False
         self.pair = make_pair("shop.test", "*.shop.test")
         for name in FOLDERS:
             (folder / name).mkdir()
@@ -157,7 +163,7 @@ class Balancer:
     def play(self, *tasks: str, check: bool = False, **variables: t.Any) -> dict[str, t.Any]:
         """Run entry points of the role, and return the results of their tasks by name; ``failed`` is the message of the one that failed."""
         steps = [{"name": name, "ansible.builtin.include_role": {"name": "mainstay.ops.nginx_tls", "tasks_from": name}} for name in tasks]
-        play = {"name": "Play", "hosts": "localhost", "connection": "local", "gather_facts": True, "tasks": steps}
+        play = {"name": "Play", "hosts": "localhost", "connection": "local", "gather_facts": True, "gather_subset": ["!all", "min"], "tasks": steps}
         (self.folder / "play.yml").write_text(json.dumps([play]))
         (self.folder / "vars.json").write_text(json.dumps({**self.variables, **variables}))
         program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
@@ -229,7 +235,8 @@ def release(balancer: Balancer) -> None:
 def running(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Balancer]:
     """A balancer with two servers in two slots."""
     balancer = Balancer(tmp_path_factory.mktemp("nginx"))
-    balancer.apps = apps = [App(f"{slot}-{server['name']}", server["address"], port) for slot, port in balancer.slots.items() for server in balancer.upstream()["servers"]]
+    servers = balancer.upstream()["servers"]
+    balancer.apps = apps = [App(f"{slot}-{one['name']}", one["address"], port) for slot, port in balancer.slots.items() for one in servers]
     try:
         assert not balancer.site_run()["failed"]
         yield balancer
@@ -242,9 +249,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Balancer]:
 
 @pytest.fixture
 def balancer(running: Balancer) -> Balancer:
-    """The same, with its configuration as at first, and the slot blue live."""
-    if running.site_run()["changed"]:
-        assert not running.site_run()["changed"]
+    """The same, with the slot blue live, and with its first configuration again if the test before left an odd one."""
+    if running.odd:
+        assert not running.site_run()["failed"]
+        running.odd = False
     for file in running.live.iterdir():
         file.unlink()
     (running.live / "blue").touch()
@@ -263,8 +271,142 @@ def shares(balancer: Balancer, count: int = 400) -> dict[str, int]:
     return found
 
 
+def test_shares_and_a_switch(balancer: Balancer) -> None:
+    """Without a reload the canary gets its share, one after the other of the sizes, and a switch ends it."""
+    workers = balancer.workers
+    for percent, files, least, most in [(25, 3, 60, 140), (100, 5, 400, 400), (10, 2, 15, 75)]:
+        wanted = {"upstream": "shop", "slot": "green", "percent": percent, "balancers": ["localhost"]}
+        variables = {f"nginx_tls_share_{key}": value for key, value in wanted.items()}
+        assert balancer.play("share", **variables)["changed"] == 1
+        assert len(list(balancer.live.glob("canary-green-*"))) == files
+        assert least <= shares(balancer).get("green", 0) <= most, percent
+    assert balancer.play("share", "look", "assert", "configure", "reload", **variables)["changed"] == 0
+    switch = {"nginx_tls_switch_upstream": "shop", "nginx_tls_switch_slot": "green", "nginx_tls_switch_balancers": ["localhost"]}
+    balancer.play("switch", **switch)
+    assert [path.name for path in balancer.live.iterdir()] == ["green"]
+    assert shares(balancer, 20) == {"green": 20}
+    assert balancer.workers == workers
+
+
+def test_maintenance(balancer: Balancer) -> None:
+    """A page for browsers, JSON for programs, a time to come back, and a way in for some; without a reload."""
+    workers = balancer.workers
+    on = {"nginx_tls_maintenance_state": "on"}
+    assert balancer.play("maintenance", **on)["changed"] == 1
+    page = balancer.ask(Accept="text/html,*/*")
+    assert (page.status, page.headers["retry-after"], page.headers["content-type"]) == (503, "300", "text/html")
+    assert "Down for maintenance" in page.body and page.headers["cache-control"] == "no-store" and page.headers["x-frame-options"] == "DENY"
+    posted = balancer.ask("/api", method="POST", body=b"{}", Accept="application/json")
+    assert posted.status == 503 and json.loads(posted.body)["error"] == "maintenance" and posted.headers["content-type"] == "application/json"
+    assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["127.0.0.1"])["changed"] == 1
+    assert balancer.ask().app.startswith("blue")
+    there = {"nginx_tls_maintenance_addresses": ["192.0.2.1"]}
+    assert balancer.play("maintenance", "look", "assert", "configure", "reload", **on, **there)["changed"] == 1
+    assert balancer.ask().status == 503
+    assert balancer.play("maintenance", nginx_tls_maintenance_state="off")["changed"] == 1
+    assert balancer.ask().status == 200 and [path.name for path in balancer.live.iterdir()] == ["blue"]
+    assert balancer.workers == workers
+
+
+def test_a_drain_waits_for_requests_and_outlives_the_role(running: Balancer, balancer: Balancer) -> None:
+    """The server gets no new request, finishes those that it has, and stays out until it is put back."""
+    drain = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
+    slow = [balancer.connect() for _ in range(2)]
+    for connection in slow:
+        connection.request("GET", "/slow")
+    time.sleep(0.5)
+    threading.Timer(4, functools.partial(release, running)).start()
+    started = time.monotonic()
+    done = balancer.play("drain", **drain)
+    assert not done["failed"] and time.monotonic() - started > 3
+    result = done["Drain | Take the server out, or put it back"]["results"][0]
+    assert result["requests_left"] == 0 and result["actions"] == ["drain app1 in the upstream shop", "reload nginx"]
+    assert [connection.getresponse().status for connection in slow] == [200, 200]
+    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
+    assert balancer.play("drain", "look", "assert", "configure", "reload", **drain)["changed"] == 0
+    assert balancer.site_run(nginx_tls_read_timeout="59s")["changed"] == 2
+    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
+    last = balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app2"})
+    assert "could not drain app2 in the upstream shop: no other server gets requests" in str(last)
+    assert balancer.play("drain", **drain, nginx_tls_drain_state="active")["changed"] == 1
+    assert {balancer.ask().app for _ in range(12)} == {"blue-app1", "blue-app2"}
+    assert not list(balancer.live.glob("drained-*"))
+
+
+def test_variables_are_refused_before_anything_changes(balancer: Balancer) -> None:
+    """In a sentence each; a certificate that is over, of another key, or for another name never gets to the host."""
+    before = balancer.state()
+    over, other = make_pair("shop.test", days=-1), make_pair("other.test")
+    sites = [
+        balancer.site("shop", upstream="shop", **over),
+        balancer.site("a", upstream="shop", key=other["key"]),
+        balancer.site("b", upstream="shop", **other),
+        balancer.site("c", upstream="shop", certificate="/etc/c.crt"),
+    ]
+    message = balancer.site_run(nginx_tls_sites=sites)["failed"]
+    for sentence in (
+        "Nothing was changed. ",
+        "the certificate of the site shop was valid until ",
+        "the certificate of the site a does not belong to its key",
+        "the certificate of the site b is not for b.shop.test",
+        "the certificate of the site c is no certificate in PEM",
+    ):
+        assert sentence in message
+    assert balancer.state() == before
+
+
+def test_what_nginx_refuses_never_reaches_it(balancer: Balancer) -> None:
+    """A value that it does not know, and a disk that is full."""
+    before = balancer.state()
+    message = balancer.site_run(check=True, nginx_tls_send_timeout="a while")["failed"]
+    assert 'invalid number of arguments in "send_timeout"' in message and "nothing on the host was changed" in message
+    lib = f"{STATE}/config_tree"
+    assert balancer.inside("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", lib).returncode == 0
+    try:
+        balancer.inside("sh", "-c", f"head -c 100000 /dev/zero > {lib}/ballast")
+        message = balancer.site_run(nginx_tls_send_timeout="29s")["failed"]
+        assert "No space left on device" in message and "Traceback" not in message, message
+    finally:
+        balancer.inside("umount", lib)
+    assert balancer.state() == before
+    assert balancer.ask().status == 200
+
+
+def test_a_reload_that_does_not_hold_is_undone(balancer: Balancer) -> None:
+    """A port that another program has, which nginx finds out only then, and a site that shows another certificate than it shall."""
+    files, master, _ = balancer.state()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        message = balancer.site_run(nginx_tls_status_port=other.getsockname()[1])["failed"]
+        port = other.getsockname()[1]
+    assert f"bind() to 127.0.0.1:{port} failed (98: Address already in use)" in message
+    assert "the former configuration is back and serves" in message
+    assert balancer.state()[:2] == (files, master)
+    assert balancer.ask().status == 200
+
+
+def test_what_a_proof_asks(balancer: Balancer, tmp_path: pathlib.Path) -> None:
+    """An answer over HTTP, with the certificate of the file."""
+    site = Site("shop", "shop.test", balancer.https, str(balancer.folder / "etc/tls/shop.crt"))
+    assert ask(site, 20) == ""
+    (tmp_path / "other.crt").write_text(make_pair("shop.test")["certificate"])
+    assert "it shows another certificate than the one in " in ask(dataclasses.replace(site, certificate=str(tmp_path / "other.crt")), 20)
+    assert "holds no certificate" in ask(dataclasses.replace(site, certificate=str(balancer.folder / "etc/nginx.conf")), 20)
+    assert "refused" in ask(dataclasses.replace(site, port=free_port()), 20)
+    assert ask(dataclasses.replace(site, port=balancer.http), 20)
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(balancer: Balancer) -> None:
+    """The files were changed, and nginx was not reloaded."""
+    workers = balancer.workers
+    balancer.play("look", "assert", "configure", nginx_tls_send_timeout="28s")
+    assert balancer.workers == workers
+    run = balancer.site_run(nginx_tls_send_timeout="28s")
+    assert run["changed"] == 1 and not balancer.workers & workers
+
+
 def test_a_site_of_each_kind(balancer: Balancer) -> None:
     """An upstream, files, a redirect, each with its name and certificate; a site that is not listed any more leaves nothing."""
+    balancer.odd = True
     files = balancer.folder / "lib/files"
     files.mkdir()
     (files / "index.html").write_text("files " + "x" * 2000)
@@ -290,77 +432,74 @@ def test_a_site_of_each_kind(balancer: Balancer) -> None:
     old = balancer.ask("/a?b=c", "old.shop.test")
     assert (old.status, old.headers["location"]) == (308, "https://shop.test/new/a?b=c")
     assert balancer.site_run(nginx_tls_sites=sites)["changed"] == 0
-    balancer.site_run()
+    assert not balancer.site_run()["failed"]
     assert sorted(path.name for path in (balancer.folder / "etc/tls").iterdir()) == ["shop.crt", "shop.key"]
     assert sorted(path.name for path in (balancer.folder / "etc/sites").iterdir()) == ["shop.conf", "shop.headers.conf"]
 
 
-def test_shares_and_a_switch(balancer: Balancer) -> None:
-    """Without a reload the canary gets its share, one after the other of the sizes, and a switch ends it."""
-    workers = balancer.workers
-    for percent, files, least, most in [(1, 1, 0, 25), (25, 3, 60, 140), (100, 5, 400, 400), (10, 2, 15, 75)]:
-        wanted = {"upstream": "shop", "slot": "green", "percent": percent, "balancers": ["localhost"]}
-        variables = {f"nginx_tls_share_{key}": value for key, value in wanted.items()}
-        assert balancer.play("share", check=True, **variables)["changed"] == 1
-        assert balancer.play("share", **variables)["changed"] == 1
-        assert len(list(balancer.live.glob("canary-green-*"))) == files
-        assert least <= shares(balancer).get("green", 0) <= most, percent
-    assert balancer.play("share", **variables)["changed"] == 0
-    assert balancer.site_run()["changed"] == 0
-    switch = {"nginx_tls_switch_upstream": "shop", "nginx_tls_switch_slot": "green", "nginx_tls_switch_balancers": ["localhost"]}
-    balancer.play("switch", **switch)
-    assert [path.name for path in balancer.live.iterdir()] == ["green"]
-    assert shares(balancer, 20) == {"green": 20}
-    assert balancer.workers == workers
-    refused = balancer.play("share", **{**variables, "nginx_tls_share_slot": "red"})
-    assert "its slots are blue, green" in refused["failed"]
-
-
-def test_maintenance(balancer: Balancer) -> None:
-    """A page for browsers, JSON for programs, a time to come back, and a way in for some; without a reload."""
-    workers = balancer.workers
-    on = {"nginx_tls_maintenance_state": "on"}
-    assert balancer.play("maintenance", **on)["changed"] == 1
-    page = balancer.ask(Accept="text/html,*/*")
-    assert (page.status, page.headers["retry-after"], page.headers["content-type"]) == (503, "300", "text/html")
-    assert "Down for maintenance" in page.body and page.headers["cache-control"] == "no-store" and page.headers["x-frame-options"] == "DENY"
-    posted = balancer.ask("/api", method="POST", body=b"{}", Accept="application/json")
-    assert posted.status == 503 and json.loads(posted.body)["error"] == "maintenance" and posted.headers["content-type"] == "application/json"
-    assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["127.0.0.1"])["changed"] == 1
-    assert balancer.ask().app.startswith("blue")
-    assert balancer.site_run()["changed"] == 0
-    assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["192.0.2.1"])["changed"] == 1
-    assert balancer.ask().status == 503
-    assert balancer.play("maintenance", nginx_tls_maintenance_state="off")["changed"] == 1
-    assert balancer.ask().status == 200 and [path.name for path in balancer.live.iterdir()] == ["blue"]
-    assert balancer.workers == workers
-    assert "the upstreams of localhost are shop" in balancer.play("maintenance", **on, nginx_tls_maintenance_upstreams=["nosuch"])["failed"]
-
-
-def test_a_drain_waits_for_requests_and_outlives_the_role(running: Balancer, balancer: Balancer) -> None:
-    """The server gets no new request, finishes those that it has, and stays out until it is put back."""
-    drain = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
-    slow = [balancer.connect() for _ in range(2)]
+def test_limits_and_pages(balancer: Balancer) -> None:
+    """Too many, too large, too long, out of service: each with its page, and as JSON for programs; the log says which."""
+    balancer.odd = True
+    zones = {"login": {"rate": "1r/m", "burst": 2}, "api": {"rate": "100r/s", "burst": 100, "key": "$http_x_key"}}
+    routes = [
+        {"path": "/login", "exact": True, "limit": "login"},
+        {"path": "/api/", "limit": "api", "client_max_body_size": "1k", "gzip": True},
+        {"path": "/slow/", "read_timeout": "1s"},
+    ]
+    pages = {"limited": "<h1>our own page</h1>"}
+    site = balancer.site("shop", upstream="shop", routes=routes)
+    for app in balancer.apps:
+        app.go_on.clear()
+    changed = {"nginx_tls_limit_zones": zones, "nginx_tls_sites": [site], "nginx_tls_error_pages": pages, "nginx_tls_limit_retry_after": 7}
+    assert not balancer.site_run(**changed, nginx_tls_header_buffers="2 1k", nginx_tls_connections_per_address=4)["failed"]
+    assert [balancer.ask("/login").status for _ in range(5)] == [200, 200, 200, 429, 429]
+    limited = balancer.ask("/login", Accept="text/html")
+    assert limited.body == "<h1>our own page</h1>\n" and limited.headers["retry-after"] == "7"
+    assert balancer.ask("/login/other").status == 200
+    assert json.loads(balancer.ask("/login", Accept="application/problem+json").body)["error"] == "limited"
+    large = balancer.ask("/api/x", method="POST", body=b"x" * 2000, Accept="application/json")
+    assert large.status == 413 and json.loads(large.body)["error"] == "too_large"
+    assert balancer.ask("/x", method="POST", body=b"x" * 2000).status == 200
+    assert balancer.ask("/api/x", Accept_Encoding="gzip").headers["content-encoding"] == "gzip"
+    assert balancer.ask("/", Cookie="x" * 1500).status == 400
+    late = balancer.ask("/slow", Accept="application/json")
+    assert late.status == 504 and json.loads(late.body)["error"] == "timeout"
+    assert balancer.ask("/ill").status == 503 and balancer.ask("/ill").app.startswith("blue")
+    slow = [balancer.connect() for _ in range(6)]
     for connection in slow:
-        connection.request("GET", "/slow")
-    time.sleep(0.5)
-    threading.Timer(4, functools.partial(release, running)).start()
-    started = time.monotonic()
-    done = balancer.play("drain", **drain)
-    assert not done["failed"] and time.monotonic() - started > 3
-    result = done["Drain | Take the server out, or put it back"]["results"][0]
-    assert result["requests_left"] == 0 and result["actions"] == ["drain app1 in the upstream shop", "reload nginx"]
-    assert [connection.getresponse().status for connection in slow] == [200, 200]
-    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
-    assert balancer.play("drain", **drain)["changed"] == 0
-    assert balancer.site_run()["changed"] == 0
-    assert balancer.site_run(nginx_tls_read_timeout="59s")["changed"] == 2
-    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
-    last = balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app2"})
-    assert "could not drain app2 in the upstream shop: no other server gets requests" in str(last)
-    assert "its servers are app1, app2" in str(balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app3"}))
-    assert balancer.play("drain", check=True, **drain, nginx_tls_drain_state="active")["changed"] == 1
-    assert balancer.play("drain", **drain, nginx_tls_drain_state="active")["changed"] == 1
-    assert {balancer.ask().app for _ in range(12)} == {"blue-app1", "blue-app2"}
-    assert balancer.site_run()["changed"] == 2  # back to 60s
-    assert not list(balancer.live.glob("drained-*"))
+        connection.request("GET", "/slowly")
+    time.sleep(1)
+    release(balancer)
+    assert sorted(connection.getresponse().status for connection in slow) == [200] * 4 + [429] * 2
+    (balancer.live / "blue").unlink()
+    nothing = balancer.ask(Accept="application/json")
+    assert nothing.status == 503 and json.loads(nothing.body)["error"] == "unavailable" and "retry-after" in nothing.headers
+    lines = balancer.log()
+    assert {line["limited"] for line in lines if line["uri"] == "/login"} == {"PASSED", "REJECTED"}
+    assert {line["pool"] for line in lines if line["uri"] == "/ill"} == {"shop_blue"}
+    assert all(abs(line["msec"] - time.time()) < 3600 and line["site"] == "shop.test" for line in lines if line["uri"] == "/login")
+
+
+def test_a_dead_server_is_left_alone(balancer: Balancer) -> None:
+    """Requests go to the other one, and to the other slot where a slot has none; nobody sees an error."""
+    balancer.odd = True
+    dead = free_port()
+    upstreams = [balancer.upstream(servers=[{"name": "app1", "address": "127.0.0.1"}, {"name": "app2", "address": "127.0.0.2"}], balance="least_conn")]
+    upstreams[0]["slots"] = {"blue": dead, "green": balancer.slots["green"]}
+    assert not balancer.site_run(nginx_tls_upstreams=upstreams)["failed"]
+    assert {balancer.ask().app for _ in range(10)} == {"green-app1", "green-app2"}
+
+
+def test_another_balancer_in_front(balancer: Balancer) -> None:
+    """Its word about the client is taken if it is one of those that were named, from a header or from the PROXY protocol."""
+    balancer.odd = True
+    balancer.site_run(nginx_tls_real_ip_from=["127.0.0.0/8"])
+    seen = json.loads(balancer.ask(X_Forwarded_For="203.0.113.9, 127.0.0.7").body)["headers"]
+    assert (seen["X-Real-IP"], seen["X-Forwarded-For"]) == ("203.0.113.9", "203.0.113.9")
+    balancer.site_run(nginx_tls_real_ip_from=["192.0.2.1"])
+    assert json.loads(balancer.ask(X_Forwarded_For="203.0.113.9").body)["headers"]["X-Real-IP"] == "127.0.0.1"
+    done = balancer.site_run(nginx_tls_real_ip_from=["127.0.0.1"], nginx_tls_proxy_protocol=True)
+    assert not done["failed"]
+    preface = b"PROXY TCP4 203.0.113.10 127.0.0.1 1234 443\r\n"
+    assert json.loads(balancer.ask(preface=preface).body)["headers"]["X-Real-IP"] == "203.0.113.10"
+    assert balancer.log()[-1]["remote_addr"] == "203.0.113.10"

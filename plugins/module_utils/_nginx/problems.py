@@ -167,6 +167,24 @@ def _uncovered(certificate: t.Any, names: t.Sequence[str]) -> list[str]:
     return [name for name in names if name.lower() not in held and f"*.{name.lower().partition('.')[2]}" not in held]
 
 
+def _virtual(request: Data) -> t.Iterator[str]:
+    """What is wrong with the addresses that move, if there are any."""
+    addresses, balancers, host = request.get("virtual_addresses") or [], request.get("balancers") or [], request.get("host")
+    if not addresses:
+        return
+    for text in addresses:
+        if "/" not in str(text) or not _is_network(text):
+            yield f"nginx_tls_virtual_addresses has {text!r}; write an address with the length of its network, such as 192.0.2.10/24"
+    names = [str(balancer.get("name", "")) for balancer in balancers]
+    if len(set(names)) < 2 or _doubles(names) or host not in names:
+        yield f"nginx_tls_virtual_addresses needs nginx_tls_balancers with two different hosts at least, {host} among them"
+    for balancer in balancers:
+        if not _is_network(balancer.get("address")):
+            yield f"nginx_tls_balancers has no address for {balancer.get('name')}: {balancer.get('address')!r}"
+    if not 1 <= int(request.get("virtual_router_id") or 0) <= 255:
+        yield f"nginx_tls_virtual_router_id is {request.get('virtual_router_id')}; choose 1 to 255"
+
+
 def problems(request: Data, now: datetime.datetime | None = None) -> list[str]:
     """Everything that is wrong, a sentence each, without a final stop.
 
@@ -193,5 +211,6 @@ def problems(request: Data, now: datetime.datetime | None = None) -> list[str]:
     unknown = sorted(set(request.get("error_pages") or {}) - set(request.get("pages") or []))
     if unknown:
         found.append(f"nginx_tls_error_pages has {', '.join(unknown)}; it may have {', '.join(request.get('pages') or [])}")
+    found += _virtual(request)
     moment = now or datetime.datetime.now(datetime.timezone.utc)
     return found + [text for text in (certificate_problem(site, moment) for site in sites) if text]

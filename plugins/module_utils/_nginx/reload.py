@@ -105,10 +105,13 @@ def go_back(service: Service, store: Store) -> str:
     try:
         for number in numbers:
             restore_generation(store, number)
+    except MainstayError as exc:
+        return f"the former files could not be put back: {exc}"
+    try:
         service.put_in_service()
         record_proof(store)
     except MainstayError as exc:
-        return f"going back failed too: {exc}"
+        return f"the former files are back, but: {exc}"
     return "the former configuration is back and serves"
 
 

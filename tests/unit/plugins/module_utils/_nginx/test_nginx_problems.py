@@ -32,6 +32,8 @@ def pair(*names: str, start: datetime.datetime = NOW - DAY, end: datetime.dateti
 SHOP = pair("shop.test", "*.shop.test")
 UPSTREAM = {"name": "shop", "servers": [{"name": "app1", "address": "192.0.2.1"}], "slots": {"blue": 8000}}
 SITE = {"name": "shop", "server_names": ["shop.test", "a.shop.test"], "upstream": "shop", **SHOP}
+PAIR = [{"name": "lb1", "address": "192.0.2.1"}, {"name": "lb2", "address": "192.0.2.2"}]
+VIRTUAL = {"virtual_addresses": ["192.0.2.10/24"], "virtual_router_id": 51, "balancers": PAIR, "host": "lb1"}
 GOOD: dict[str, t.Any] = {
     "upstreams": [UPSTREAM],
     "sites": [SITE],
@@ -48,6 +50,7 @@ def test_nothing_is_wrong() -> None:
     request = {**GOOD, "sites": [site], "upstreams": [upstream], "real_ip_from": ["192.0.2.0/24", "2001:db8::/32"], "proxy_protocol": True}
     assert problems(request, NOW) == []
     assert problems({}, NOW) == []
+    assert problems({**GOOD, **VIRTUAL}, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,14 @@ def test_nothing_is_wrong() -> None:
         ),
         ({"real_ip_from": ["everybody"]}, "nginx_tls_real_ip_from has 'everybody', which is no address or network"),
         ({"proxy_protocol": True}, "nginx_tls_proxy_protocol needs nginx_tls_real_ip_from: the addresses of the balancers that speak it"),
+        (
+            {**VIRTUAL, "virtual_addresses": ["192.0.2.10"]},
+            "nginx_tls_virtual_addresses has '192.0.2.10'; write an address with the length of its network, such as 192.0.2.10/24",
+        ),
+        ({**VIRTUAL, "host": "lb3"}, "nginx_tls_virtual_addresses needs nginx_tls_balancers with two different hosts at least, lb3 among them"),
+        ({**VIRTUAL, "balancers": PAIR[:1]}, "nginx_tls_virtual_addresses needs nginx_tls_balancers with two different hosts at least, lb1 among them"),
+        ({**VIRTUAL, "balancers": [{"name": "lb1"}, PAIR[1]]}, "nginx_tls_balancers has no address for lb1: None"),
+        ({**VIRTUAL, "virtual_router_id": 256}, "nginx_tls_virtual_router_id is 256; choose 1 to 255"),
         ({"error_pages": {"lost": "x"}}, "nginx_tls_error_pages has lost; it may have limited, maintenance"),
     ],
 )
