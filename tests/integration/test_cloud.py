@@ -237,7 +237,8 @@ def test_the_native_strategy_moves_bakes_and_cleans_up(running: Cloud) -> None:
     """ECS's own canary: test traffic, a share, a pause that is answered, all, a bake, and blue is gone; nothing is lost."""
     with site(running, "native") as made:
         hook = {"targetType": "PAUSE", "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"]}
-        native(made, {"strategy": "CANARY", "bakeTimeInMinutes": 1, "canaryConfiguration": {"canaryPercent": 10, "canaryBakeTimeInMinutes": 1}, "lifecycleHooks": [hook]})
+        canary = {"canaryPercent": 10, "canaryBakeTimeInMinutes": 1}
+        native(made, {"strategy": "CANARY", "bakeTimeInMinutes": 1, "canaryConfiguration": canary, "lifecycleHooks": [hook]})
         with Load(made.address) as load:
             arn = begin(made, "app:v2")
             waiting = until(lambda: [row for row in service_deployment(made, arn)["lifecycleHookDetails"] if row["status"] == "AWAITING_ACTION"], "the pause")
@@ -256,7 +257,8 @@ def test_the_native_strategy_rolls_back_on_an_alarm(running: Cloud) -> None:
     """A release that fails half of its requests sets the alarm off, and blue comes back; users see only the canary's share."""
     with site(running, "alarm") as made:
         alarm = {"alarmNames": ["alarm-5xx"], "enable": True, "rollback": True}
-        native(made, {"strategy": "CANARY", "bakeTimeInMinutes": 5, "canaryConfiguration": {"canaryPercent": 20, "canaryBakeTimeInMinutes": 5}, "alarms": alarm})
+        canary = {"canaryPercent": 20, "canaryBakeTimeInMinutes": 5}
+        native(made, {"strategy": "CANARY", "bakeTimeInMinutes": 5, "canaryConfiguration": canary, "alarms": alarm})
         alarms = running.client("cloudwatch")
         alarms.put_metric_alarm(
             AlarmName="alarm-5xx",
@@ -302,7 +304,8 @@ def native(made: Site, configuration: dict[str, t.Any]) -> None:
     }
     made.service("web", "app:v1", made.blue, 2, {"advancedConfiguration": advanced}, deploymentConfiguration=configuration)
     made.wait_healthy(made.blue)
-    until(lambda: made.ecs.list_service_deployments(cluster=made.cluster, service="web")["serviceDeployments"][0]["status"] == "SUCCESSFUL", "the first release")
+    listed = made.ecs.list_service_deployments
+    until(lambda: listed(cluster=made.cluster, service="web")["serviceDeployments"][0]["status"] == "SUCCESSFUL", "the first release")
 
 
 def begin(made: Site, image: str) -> str:
@@ -414,13 +417,17 @@ def test_failover_answers_follow_real_health(running: Cloud, shop: Site, zone: s
     until(lambda: running.addresses(name) == primary, "the primary")
     post(tasks[0], "/health/fail")
     until(lambda: running.addresses(name) == secondary, "the secondary")
-    seen = client.get_health_check_status(HealthCheckId=checks[0])["HealthCheckObservations"]
-    assert len(seen) == 3 and all(row["StatusReport"]["Status"].startswith("Failure: HTTP Status Code 500") for row in seen)
+    assert [words.startswith("Failure: HTTP Status Code 500") for words in words_of(client, checks[0])] == [True] * 3
     post(tasks[1], "/health/fail")
     until(lambda: running.addresses(name) == primary, "the primary, since both are ill")
     post(tasks[0], "/health/mend")
-    until(lambda: client.get_health_check_status(HealthCheckId=checks[0])["HealthCheckObservations"][0]["StatusReport"]["Status"].startswith("Success"), "health")
+    until(lambda: words_of(client, checks[0])[0].startswith("Success"), "a check that finds the primary well")
     assert running.addresses(name) == primary
+
+
+def words_of(client: t.Any, check: str) -> list[str]:
+    """Return what the checkers of a health check saw last."""
+    return [row["StatusReport"]["Status"] for row in client.get_health_check_status(HealthCheckId=check)["HealthCheckObservations"]]
 
 
 def test_weighted_answers_and_aliases(running: Cloud, shop: Site, zone: str, request: pytest.FixtureRequest) -> None:
