@@ -646,3 +646,95 @@ def test_load_client_proves_what_a_database_restart_cost(tmp_path: pathlib.Path,
         connection.cursor().execute("DELETE FROM entries WHERE client = 'proof' AND number = 5")
     found = subprocess.run(verify, stdout=subprocess.PIPE, check=False)
     assert (found.returncode, json.loads(found.stdout)["rows_lost_first"]) == (1, [5])
+
+
+class Worker:
+    """A process of Celery beside the service, with its environment."""
+
+    def __init__(self, service: Service, name: str, *arguments: str, **environment: str) -> None:
+        self.log = service.root / f"{name}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [PYTHON, "-m", "celery", "--app", "ledger.tasks", *arguments],
+                cwd=service.root,
+                env={**service.environment, **environment},
+                stdout=log,
+                stderr=log,
+            )
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit status, once it has finished its task."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(120)
+
+    def kill(self) -> None:
+        """End it whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+WORKER = ("worker", "--pool=threads", "--concurrency=2", "--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+def test_no_task_is_lost_when_workers_are_replaced(service: Service) -> None:
+    """The old worker finishes what it does and gives back what it had only reserved; the new one does the rest."""
+    workers = [Worker(service, "old", *WORKER)]
+    try:
+        for number in range(30):
+            status, _answer = service.request("POST", "/entries/later", {"client": "later", "number": number, "payload": "x", "seconds": 0.2})
+            assert status == 202
+            if number == 10:
+                wait_for("the first row", lambda: service.get("/entries?client=later")[1]["count"] > 0)
+                workers.append(Worker(service, "new", *WORKER))
+                assert workers[0].terminate() == 0
+        wait_for("all rows", lambda: service.get("/entries?client=later")[1]["count"] == 30)
+        assert service.get("/entries?client=later")[1]["numbers"] == list(range(30))
+        assert workers[1].terminate() == 0
+        text = "".join(worker.log.read_text() for worker in workers)
+        assert PASSWORD not in text and all(json.loads(line)["time"] for line in text.splitlines() if line.startswith("{"))
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def test_the_clock_ticks(service: Service) -> None:
+    """Rows of the client "tick", one for each interval."""
+    schedule = service.scratch / "schedule"
+    workers = [Worker(service, "worker", *WORKER), Worker(service, "beat", "beat", f"--schedule={schedule}", LEDGER_TICK_SECONDS="2")]
+    try:
+        wait_for("three ticks", lambda: service.get("/entries?client=tick")[1]["count"] >= 3)
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def test_a_queue_that_is_away_is_said(service: Service, redis_server: RedisServer) -> None:
+    """The client gets 503 and may come again; a bad request gets 400."""
+    assert service.request("POST", "/entries/later", {"client": "q", "number": 1, "seconds": 61})[0] == 400
+    redis_server.stop()
+    assert service.request("POST", "/entries/later", {"client": "q", "number": 1})[0] == 503
+
+
+def test_switches_of_features_are_read_anew(service: Service, tmp_path: pathlib.Path) -> None:
+    """A changed file counts at once and without a restart, and one that is broken changes nothing."""
+    service.stop()
+    switches = tmp_path / "features.json"
+    service.environment["FEATURES_FILE"] = str(switches)
+    service.start()
+    assert service.get("/features") == (200, {})
+    assert service.get("/entries?client=f")[1]["reads"] == 1
+    for content, seen in (('{"count_reads": false}', {"count_reads": False}), ("{}", {})):
+        replace(switches, content)
+        # Each of gunicorn's workers reads it for itself.
+        assert all(service.get("/features") == (200, seen) for _request in range(8))
+        assert (service.get("/entries?client=f")[1]["reads"] is None) == (seen != {})
+    replace(switches, "{broken")
+    assert service.get("/features") == (200, {})
+
+
+def replace(path: pathlib.Path, content: str) -> None:
+    """Put a file in place as a deployment does."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(content)
+    beside.rename(path)
