@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of app_release: hash the archive, ask the host whether it needs it, transfer it only then."""
+"""Controller side of app_release: hash the archive, ask the host whether it needs it, transfer it only then; say whether a run that holds the lock is gone."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import typing as t
 
@@ -13,6 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.archive import file_sha256
+from ansible_collections.mainstay.ops.plugins.module_utils._release.controller import ALIVE, GONE, fate, identity, see_off
 
 MODULE = "mainstay.ops.app_release"
 
@@ -30,6 +32,8 @@ class ActionModule(ActionBase):
         """
         super().run(tmp, task_vars)
         args = {name: value for name, value in self._task.args.items() if not name.startswith("_")}
+        if args.get("state") == "locked":
+            return self._lock(args, task_vars)
         if args.get("state", "present") != "present" or not args.get("archive"):
             return self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
         archive = os.path.abspath(os.path.expanduser(str(args["archive"])))
@@ -44,6 +48,20 @@ class ActionModule(ActionBase):
             return self._execute_module(module_name=MODULE, module_args={**args, "uploaded": uploaded}, task_vars=task_vars)
         finally:
             self._remove_tmp_path(folder)
+
+    def _lock(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        """Take the lock; where a run of this machine that is gone has it, see its workers off and take it over."""
+        parent = multiprocessing.parent_process()
+        args["controller"] = here = identity(parent.pid if parent is not None and parent.pid is not None else os.getpid())
+        result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+        holder = (result.get("lock") or {}) if result.get("failed") else {}
+        found = fate(holder.get("controller") or {}, here)
+        if holder and found == GONE:
+            see_off(holder["controller"], here)
+            return self._execute_module(module_name=MODULE, module_args={**args, "gone": holder["owner"]}, task_vars=task_vars)
+        if holder and found == ALIVE:
+            result["msg"] += f"; its process {holder['controller']['pid']} runs on this machine"
+        return result
 
     def _hash(self, archive: str, wanted: str) -> str:
         """The archive's hash."""

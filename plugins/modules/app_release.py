@@ -29,7 +29,8 @@ options:
         A release of this name with other content is replaced, unless it is live or what a rollback leads to; that is an error.
       - V(live) records that O(release) went live in O(slot).
       - V(pruned) removes all but the newest O(keep) releases, never one that is live, in a slot, or what a rollback leads to.
-      - V(locked) takes the lock that keeps other runs out, V(unlocked) gives it back.
+      - V(locked) takes the lock that keeps other runs out, V(unlocked) gives it back. From a run on the same controller that was killed it is taken over by
+        itself. A run that holds it already says with V(locked) that it is alive.
     type: str
     choices: [present, live, pruned, locked, unlocked]
     default: present
@@ -52,8 +53,9 @@ options:
     description:
       - How the release became live.
       - After V(rollback), a further rollback leads further back, never to the release that was left.
+      - V(contract) records of the live release that the database was changed so that there is no way back.
     type: str
-    choices: [deploy, rollback]
+    choices: [deploy, canary, rollback, contract]
     default: deploy
   by:
     description: Who does it, for the record and for those who find the lock.
@@ -70,9 +72,21 @@ options:
     type: str
     default: ""
   lock_timeout:
-    description: Seconds after which a lock counts as left behind.
+    description: Seconds without a sign of life after which a lock counts as left behind.
     type: int
     default: 3600
+  force:
+    description: Whether O(state=locked) takes the lock from any run, also from one that may be alive.
+    type: bool
+    default: false
+  gone:
+    description: The owner of a lock whose run is gone. Set by the module's controller side, never by a task.
+    type: str
+    default: ""
+  controller:
+    description: The process of the run. Set by the module's controller side, never by a task.
+    type: dict
+    default: {}
 seealso:
   - module: mainstay.ops.app_release_info
 """
@@ -121,6 +135,11 @@ removed:
   type: list
   elements: str
   sample: ["1"]
+taken_over:
+  description: The lock of the run that O(state=locked) took it from, empty if it was free or held already.
+  returned: success
+  type: dict
+  sample: {owner: 20261122T180000-4711, by: ops@controller, since: 1795370400.0, renewed: 1795370400.0, controller: {host: controller, pid: 4711}}
 diff:
   description: Before and after, as lists of the releases, the live record, or the lock.
   returned: success
@@ -128,20 +147,22 @@ diff:
   sample: {before: "releases: 1\n", after: "releases: 1, 2\n"}
 """
 
+import dataclasses
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
-from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home, Record, State, check_name
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import KINDS, Home, Lock, Record, State, check_name
 from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import next_record, plan_present, plan_pruned
 
 Outcome = t.Dict[str, t.Any]
 
 
-def _outcome(actions: list[str], before: str, after: str, removed: t.Sequence[str] = ()) -> Outcome:
-    return {"changed": bool(actions), "actions": actions, "removed": list(removed), "diff": {"before": f"{before}\n", "after": f"{after}\n"}}
+def _outcome(actions: list[str], before: str, after: str, **more: t.Any) -> Outcome:
+    diff = {"before": f"{before}\n", "after": f"{after}\n"}
+    return {"changed": bool(actions), "actions": actions, "removed": [], "taken_over": {}, "diff": diff, **more}
 
 
 def _names(state: State) -> list[str]:
@@ -187,13 +208,20 @@ def ensure_pruned(home: Home, params: dict[str, t.Any], check_mode: bool) -> Out
     if not check_mode:
         apply.remove(home, removed)
     after = [name for name in _names(state) if name not in removed]
-    return _outcome([f"remove release {name}" for name in removed], f"releases: {', '.join(_names(state))}", f"releases: {', '.join(after)}", removed)
+    return _outcome([f"remove release {name}" for name in removed], f"releases: {', '.join(_names(state))}", f"releases: {', '.join(after)}",
+                    removed=removed)
 
 
 def ensure_locked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
     """Take the lock."""
-    taken = apply.take_lock(home, params["owner"], params["by"], params["lock_timeout"], check_mode)
-    return _outcome(["take the lock"] if taken else [], "free" if taken else "locked", "locked")
+    wanted = Lock(params["owner"], params["by"], 0.0, controller=params["controller"])
+    taking = apply.take_lock(home, wanted, params["lock_timeout"], check_mode, params["gone"], params["force"])
+    if not taking.needed:
+        return _outcome([], "locked", "locked")
+    if taking.displaced is None:
+        return _outcome(["take the lock"], "free", "locked")
+    lost = taking.displaced
+    return _outcome([f"take the lock from the run {lost.owner}"], f"locked by {lost.owner}", "locked", taken_over=dataclasses.asdict(lost))
 
 
 def ensure_unlocked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
@@ -206,7 +234,7 @@ ENSURE = {"present": ensure_present, "live": ensure_live, "pruned": ensure_prune
 
 
 def argument_spec() -> dict[str, t.Any]:
-    """The options; ``uploaded`` is where the action plugin has put the archive."""
+    """The options; ``uploaded`` is where the action plugin has put the archive, ``gone`` and ``controller`` are what it knows of processes."""
     return {
         "root": {"type": "path", "required": True},
         "state": {"type": "str", "choices": list(ENSURE), "default": "present"},
@@ -214,11 +242,14 @@ def argument_spec() -> dict[str, t.Any]:
         "archive": {"type": "path"},
         "sha256": {"type": "str"},
         "slot": {"type": "str"},
-        "kind": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
+        "kind": {"type": "str", "choices": list(KINDS), "default": "deploy"},
         "by": {"type": "str", "default": ""},
         "keep": {"type": "int", "default": 5},
         "owner": {"type": "str", "default": ""},
         "lock_timeout": {"type": "int", "default": 3600},
+        "force": {"type": "bool", "default": False},
+        "gone": {"type": "str", "default": ""},
+        "controller": {"type": "dict", "default": {}},
         "uploaded": {"type": "path"},
     }
 

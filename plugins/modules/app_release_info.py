@@ -21,6 +21,9 @@ options:
     description: Folder of the application.
     type: path
     required: true
+  environment_file:
+    description: File of the application's environment, as systemd reads it, of which RV(environment) names the variables. Unset, none is read.
+    type: path
 seealso:
   - module: mainstay.ops.app_release
 """
@@ -48,7 +51,7 @@ live:
       description: The release that a rollback leads to, empty if there is none.
       type: str
     kind:
-      description: How it became live, V(deploy) or V(rollback).
+      description: How it became live, as O(mainstay.ops.app_release#module:kind) says.
       type: str
     time:
       description: When, in UTC.
@@ -88,7 +91,18 @@ lock:
   description: Who deploys at the moment, empty if nobody does.
   returned: success
   type: dict
-  sample: {owner: 20261122T180000-4711, by: ops@controller, since: 1795370400.0}
+  sample: {owner: 20261122T180000-4711, by: ops@controller, since: 1795370400.0, renewed: 1795370400.0, controller: {host: controller, pid: 4711}}
+environment:
+  description: Names of the variables in O(environment_file) that are not empty; never what they are.
+  returned: success
+  type: list
+  elements: str
+  sample: [SHOP_DATABASE_URL]
+platform:
+  description: The distribution with its version, and the version of its Python.
+  returned: success
+  type: dict
+  sample: {distribution: debian 13, python: 3.13.5}
 free_bytes:
   description: Bytes that can be written below the folder.
   returned: success
@@ -103,10 +117,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home
+from ansible_collections.mainstay.ops.plugins.module_utils._release.host import environment_names, platform
 
 
-def describe(home: Home) -> dict[str, t.Any]:
-    """Everything that is known about the application's releases."""
+def describe(home: Home, environment_file: str | None) -> dict[str, t.Any]:
+    """Everything that is known about the application's releases, and about the host as far as they depend on it."""
     state = home.read()
     return {
         "live": dataclasses.asdict(state.live) if state.live else {},
@@ -115,14 +130,16 @@ def describe(home: Home) -> dict[str, t.Any]:
         "slots": dict(state.slots),
         "lock": dataclasses.asdict(state.lock) if state.lock else {},
         "free_bytes": home.free_bytes(),
+        "environment": environment_names(environment_file) if environment_file else [],
+        "platform": platform(),
     }
 
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule(argument_spec={"root": {"type": "path", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"root": {"type": "path", "required": True}, "environment_file": {"type": "path"}}, supports_check_mode=True)
     try:
-        result = describe(Home(module.params["root"]))
+        result = describe(Home(module.params["root"]), module.params["environment_file"])
     except MainstayError as exc:
         module.fail_json(msg=str(exc), **exc.details)
     module.exit_json(changed=False, **result)

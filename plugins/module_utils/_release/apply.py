@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import archive as archives
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import STAMP, Home, Lock, Record, State
-from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import appended, plan_locked
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, appended, plan_locked
 
 
 def _now() -> str:
@@ -104,26 +104,30 @@ def remove(home: Home, releases: t.Iterable[str]) -> None:
         shutil.rmtree(home.release(release))
 
 
-def take_lock(home: Home, owner: str, by: str, timeout: float, check_mode: bool) -> bool:
-    """Take the lock for one run.
+def take_lock(home: Home, wanted: Lock, timeout: float, check_mode: bool, gone: str = "", force: bool = False) -> Taking:
+    """Take the lock for one run, or say that it is alive if it holds the lock already.
 
-    Returns:
-        Whether it had to be taken, because this run did not hold it yet.
+    Args:
+        home: the application's folder.
+        wanted: the lock as it shall be, without times.
+        timeout, gone, force: see :func:`plan_locked`.
+        check_mode: whether to leave everything as it is.
 
     Raises:
-        MainstayError: another run holds it.
+        MainstayError: another run holds it, and may be alive.
     """
     if check_mode:
-        return plan_locked(home.read_lock(), owner, time.time(), timeout)
+        return plan_locked(home.read_lock(), wanted.owner, time.time(), timeout, gone, force)
     need_root(home)
     # The folder itself serves as the mutex of the file's readers and writers.
     handle = os.open(home.root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        needed = plan_locked(home.read_lock(), owner, time.time(), timeout)
-        if needed:
-            _write(home.lock, dataclasses.asdict(Lock(owner, by, time.time())))
-        return needed
+        now, found = time.time(), home.read_lock()
+        taking = plan_locked(found, wanted.owner, now, timeout, gone, force)
+        since = now if taking.needed or found is None else found.since
+        _write(home.lock, dataclasses.asdict(dataclasses.replace(wanted, since=since, renewed=now)))
+        return taking
     finally:
         os.close(handle)
 

@@ -23,6 +23,9 @@ STAMP = ".mainstay-release.json"
 HISTORY_LIMIT = 50
 """Records that are kept; the oldest are forgotten."""
 
+KINDS = ("deploy", "canary", "rollback", "contract")
+"""How a release became live; ``contract`` says that the database was changed so that nothing older works any more."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -39,7 +42,7 @@ def check_name(what: str, name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One release that went live. ``previous`` is what a rollback from it leads to, empty if there is nothing; ``kind`` is deploy or rollback."""
+    """One release that went live. ``previous`` is what a rollback from it leads to, empty if there is nothing; ``kind`` is how it came (:data:`KINDS`)."""
 
     release: str
     slot: str
@@ -60,11 +63,13 @@ class Installed:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """Who deploys: the ``owner`` of the lock (one run), by whom it was started, and since when in seconds of the epoch."""
+    """Who deploys: the ``owner`` of the lock (one run), by whom it was started, since when, when it was last heard of (seconds of the epoch), and its process."""
 
     owner: str
     by: str
     since: float
+    renewed: float = 0.0
+    controller: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +125,10 @@ class Home:
     def read_lock(self) -> Lock | None:
         """The lock, if somebody holds it."""
         content = self._json(self.lock)
-        return None if content is None else Lock(str(content.get("owner", "")), str(content.get("by", "")), float(content.get("since", 0)))
+        if content is None:
+            return None
+        since = float(content.get("since", 0))
+        return Lock(str(content.get("owner", "")), str(content.get("by", "")), since, float(content.get("renewed", since)), content.get("controller") or {})
 
     def _releases(self) -> tuple[Installed, ...]:
         found = []

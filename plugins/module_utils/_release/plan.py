@@ -34,10 +34,10 @@ def plan_present(state: State, release: str, sha256: str) -> str:
 
 
 def next_record(state: State, release: str, slot: str, kind: str) -> Record | None:
-    """The record of a release that goes live, without time and person; None if it is live in this slot already.
+    """The record of a release that goes live, without time and person; None if there is nothing new to record.
 
     A deployment can be rolled back to what was live before it. A rollback leads back in time only: its ``previous`` is the one that the release had
-    when it was deployed, so that a second rollback never brings back the release that was just left.
+    when it was deployed, so that a second rollback never brings back the release that was just left. After a contraction there is no way back.
 
     Raises:
         InvalidInput: the release is not unpacked.
@@ -45,6 +45,9 @@ def next_record(state: State, release: str, slot: str, kind: str) -> Record | No
     if state.installed(release) is None:
         raise InvalidInput(f"record release {release} as live", "it is not unpacked on this host")
     live = state.live
+    if kind == "contract":
+        done = live is not None and live.release == release and not live.previous
+        return None if done else Record(release, slot, "", kind)
     if live is not None and (live.release, live.slot) == (release, slot):
         return None
     if live is None:
@@ -52,7 +55,7 @@ def next_record(state: State, release: str, slot: str, kind: str) -> Record | No
     elif live.release == release:
         previous = live.previous
     elif kind == "rollback":
-        previous = next((record.previous for record in reversed(state.history) if record.release == release and record.kind == "deploy"), "")
+        previous = next((record.previous for record in reversed(state.history) if record.release == release and record.kind != "rollback"), "")
     else:
         previous = live.release
     return Record(release, slot, previous, kind)
@@ -72,18 +75,36 @@ def plan_pruned(state: State, keep: int) -> list[str]:
     return [name for name in names[:max(len(names) - keep, 0)] if name not in used]
 
 
-def plan_locked(lock: Lock | None, owner: str, now: float, timeout: float) -> bool:
-    """Whether the lock has to be written: not if this run holds it already.
+@dataclasses.dataclass(frozen=True)
+class Taking:
+    """What taking the lock means: whether it is taken now, rather than held already, and from which run that is gone."""
+
+    needed: bool
+    displaced: Lock | None = None
+
+
+def plan_locked(lock: Lock | None, owner: str, now: float, timeout: float, gone: str = "", force: bool = False) -> Taking:
+    """Say whether the lock can be taken.
+
+    Args:
+        lock: the lock as it is.
+        owner: the run that wants it.
+        now: seconds of the epoch.
+        timeout: seconds without a sign of life after which a lock counts as left behind.
+        gone: the owner of a run that is known to be gone.
+        force: whether to take it from any run.
 
     Raises:
-        MainstayError: another run holds it, and has not held it for longer than ``timeout`` seconds.
+        MainstayError: another run holds it, and may be alive.
     """
     if lock is None:
-        return True
+        return Taking(True)
     if lock.owner == owner:
-        return False
-    age = now - lock.since
-    if age <= timeout:
-        raise MainstayError("take the lock for a deployment", f"{lock.by or 'somebody'} took it {age:.0f} seconds ago (run {lock.owner})",
-                            "wait for that run to end; if it was killed, say so with app_release_unlock=true")
-    return True
+        return Taking(False)
+    age = now - max(lock.since, lock.renewed)
+    if age <= timeout and lock.owner != gone and not force:
+        where = f" on {lock.controller['host']}" if lock.controller.get("host") else ""
+        raise MainstayError("take the lock for a deployment",
+                            f"{lock.by or 'somebody'} took it {now - lock.since:.0f} seconds ago{where} (run {lock.owner})",
+                            "wait for that run to end; if it was killed, say so with app_release_unlock=true", lock=dataclasses.asdict(lock))
+    return Taking(True, lock)

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
 from ansible_collections.mainstay.ops.plugins.module_utils._release.archive import file_sha256, unpack
-from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home, Record
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home, Lock, Record
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> tarfile.TarInfo:
@@ -132,22 +132,32 @@ def test_nothing_is_made_where_no_application_is(tmp_path: pathlib.Path) -> None
     assert (state.releases, dict(state.slots), state.history, state.live, state.lock) == ((), {}, (), None, None)
     assert home.free_bytes() > 0
     with pytest.raises(MainstayError, match="app_host"):
-        apply.take_lock(home, "me", "ops", 60, False)
+        apply.take_lock(home, Lock("me", "ops", 0.0), 60, False)
 
 
 def test_lock(home: Home) -> None:
     """Taken once, kept from others, given back by its owner alone or by force."""
-    assert apply.take_lock(home, "me", "ops@ctl", 60, True) is True
+    me, other = Lock("me", "ops@ctl", 0.0, controller={"host": "ctl", "pid": 4711}), Lock("other", "x", 0.0)
+    assert apply.take_lock(home, me, 60, True).needed
     assert home.read_lock() is None
-    assert apply.take_lock(home, "me", "ops@ctl", 60, False) is True
-    assert apply.take_lock(home, "me", "ops@ctl", 60, False) is False
+    assert apply.take_lock(home, me, 60, False).needed
+    taken = home.read_lock()
+    assert not apply.take_lock(home, me, 60, False).needed
+    alive = home.read_lock()
+    assert taken is not None
+    assert alive is not None
+    assert (alive.since, alive.controller) == (taken.since, {"host": "ctl", "pid": 4711})
+    assert alive.renewed > taken.renewed
     with pytest.raises(MainstayError, match="ops@ctl took it"):
-        apply.take_lock(home, "other", "x", 60, False)
+        apply.take_lock(home, other, 60, False)
     assert apply.release_lock(home, "other", False) is False
     assert apply.release_lock(home, "me", True) is True
     assert home.read_lock() is not None
     assert apply.release_lock(home, "me", False) is True
-    assert apply.take_lock(home, "other", "x", 60, False) is True
+    assert apply.take_lock(home, other, 60, False).needed
+    displaced = apply.take_lock(home, me, 60, False, gone="other").displaced
+    assert displaced is not None
+    assert displaced.owner == "other"
     assert apply.release_lock(home, "", False) is True
     assert home.read_lock() is None
 

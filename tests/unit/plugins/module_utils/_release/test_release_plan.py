@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import HISTORY_LIMIT, Installed, Lock, Record, State, check_name
-from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import appended, next_record, plan_locked, plan_present, plan_pruned
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, appended, next_record, plan_locked, plan_present, plan_pruned
 
 
 def state(releases: str = "", history: tuple[Record, ...] = (), **slots: str) -> State:
@@ -20,6 +20,8 @@ def state(releases: str = "", history: tuple[Record, ...] = (), **slots: str) ->
 
 ONE = (Record("1", "blue"),)
 TWO = (*ONE, Record("2", "green", "1"))
+OTHER = Lock("other", "ops@ctl", 1000)
+RENEWED = Lock("other", "ops@ctl", 1000, 4990, {"host": "ctl"})
 BACK = (*TWO, Record("1", "blue", "", "rollback"))
 
 
@@ -90,16 +92,34 @@ def test_pruned(host: State, keep: int, expected: list[str]) -> None:
     assert plan_pruned(host, keep) == expected
 
 
-@pytest.mark.parametrize(("lock", "expected"), [(None, True), (Lock("me", "ops", 1000), False), (Lock("other", "ops", 1000), True)])
-def test_lock_that_is_free_own_or_left_behind(lock: Lock | None, expected: bool) -> None:
-    """It has to be written unless this run holds it."""
-    assert plan_locked(lock, "me", 5000, 3600) is expected
+@pytest.mark.parametrize(("lock", "gone", "force", "expected"), [
+    (None, "", False, Taking(True)),
+    (Lock("me", "ops", 1000), "", False, Taking(False)),
+    (OTHER, "", False, Taking(True, OTHER)),
+    (RENEWED, "other", False, Taking(True, RENEWED)),
+    (RENEWED, "", True, Taking(True, RENEWED)),
+])
+def test_lock_that_is_free_own_or_left_behind(lock: Lock | None, gone: str, force: bool, expected: Taking) -> None:
+    """It can be had: after an hour without a sign of life, from a run that is gone, or by force."""
+    assert plan_locked(lock, "me", 5000, 3600, gone, force) == expected
 
 
-def test_lock_of_another_run() -> None:
-    """Two deployments at the same time are one too many."""
-    with pytest.raises(MainstayError, match=r"ops@ctl took it 50 seconds ago \(run other\)"):
-        plan_locked(Lock("other", "ops@ctl", 1000), "me", 1050, 3600)
+@pytest.mark.parametrize("gone", ["", "somebody else"])
+def test_lock_of_another_run(gone: str) -> None:
+    """The message says whose it is, since when, and what to do; who asks gets the lock to judge its owner."""
+    with pytest.raises(MainstayError, match="ops@ctl took it 4000 seconds ago on ctl .run other.; wait for that run .* app_release_unlock=true") as caught:
+        plan_locked(RENEWED, "me", 5000, 3600, gone)
+    assert caught.value.details["lock"]["controller"] == {"host": "ctl"}
+
+
+def test_a_contraction_ends_the_way_back() -> None:
+    """It is recorded once, of the live release, and a later one can be rolled back to it."""
+    contracted = Record("2", "green", "", "contract")
+    assert next_record(state("1 2 3", TWO), "2", "green", "contract") == contracted
+    assert next_record(state("1 2 3", (*TWO, contracted)), "2", "green", "contract") is None
+    third = next_record(state("1 2 3", (*TWO, contracted)), "3", "blue", "canary")
+    assert third == Record("3", "blue", "2", "canary")
+    assert next_record(state("1 2 3", (*TWO, contracted, third)), "2", "green", "rollback") == Record("2", "green", "", "rollback")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-x", ".hidden", "a b", "x" * 65])

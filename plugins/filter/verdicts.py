@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters ``traffic_verdict`` and ``probe_verdict``: judge a new release beside the old one."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.mainstay.ops.plugins.module_utils._traffic.figures import Figures, Summary
+from ansible_collections.mainstay.ops.plugins.module_utils._traffic.gate import Limits, judge
+
+Mappings = t.Sequence[t.Mapping[str, t.Any]]
+
+
+def _limits(name: str, given: t.Mapping[str, t.Any] | None) -> Limits:
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(Limits)}
+    unknown = sorted(set(given or {}) - set(kinds))
+    if unknown:
+        raise AnsibleFilterError(f"{name}: there is no limit {', '.join(unknown)}; there are {', '.join(sorted(kinds))}")
+    return Limits(**{limit: kinds[limit](content) for limit, content in (given or {}).items()})
+
+
+def _told(canary: Summary, baseline: Summary | None, limits: Limits) -> dict[str, t.Any]:
+    verdict = judge(canary, baseline, limits)
+    return {
+        "result": verdict.result,
+        "reasons": list(verdict.reasons),
+        "canary": canary.as_dict(),
+        "baseline": baseline.as_dict() if baseline is not None else {},
+    }
+
+
+def traffic_verdict(reads: Mappings, canary: str, baseline: str = "", *, limits: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    """Return the verdict; the arguments are documented in ``traffic_verdict.yml``."""
+    sums = {canary: Figures(), baseline: Figures()}
+    for read in reads:
+        for pool in read["pools"]:
+            if pool["pool"] in sums:
+                sums[pool["pool"]].add(Figures.of(pool))
+    return _told(sums[canary].summary(), sums[baseline].summary() if baseline else None, _limits("traffic_verdict", limits))
+
+
+def _probed(checks: Mappings) -> Summary | None:
+    """What the slowest of some checks took, and all their errors."""
+    if not checks:
+        return None
+    samples = [check["samples"] for check in checks]
+    worst = {name: max((sample[name] for sample in samples if sample[name] is not None), default=None) for name in ("p50", "p95", "p99")}
+    return Summary(sum(sample["count"] for sample in samples), sum(sample["errors"] for sample in samples), **worst)
+
+
+def probe_verdict(checks: Mappings, canary: str, baseline: str = "", *, limits: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    """Return the verdict; the arguments are documented in ``probe_verdict.yml``."""
+    new, old = ([check for check in checks if prefix and check["name"].startswith(f"{prefix} ")] for prefix in (canary, baseline))
+    return _told(_probed(new) or Summary(0, 0), _probed(old), _limits("probe_verdict", limits))
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """Return the filters by name."""
+        return {"traffic_verdict": traffic_verdict, "probe_verdict": probe_verdict}
