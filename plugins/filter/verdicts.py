@@ -34,14 +34,19 @@ def _told(canary: Summary, baseline: Summary | None, limits: Limits) -> dict[str
     }
 
 
-def traffic_verdict(reads: Mappings, canary: str, baseline: str = "", *, limits: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+def _added(reads: Mappings, name: str) -> Summary:
+    """What the users of a pool got, on all balancers together."""
+    figures = Figures()
+    for pool in (pool for read in reads for pool in read["pools"] if pool["pool"] == name):
+        figures.add(Figures.of(pool))
+    return figures.summary()
+
+
+def traffic_verdict(
+    reads: Mappings, canary: str, baseline: str = "", *, baseline_reads: Mappings = (), limits: t.Mapping[str, t.Any] | None = None,
+) -> dict[str, t.Any]:
     """Return the verdict; the arguments are documented in ``traffic_verdict.yml``."""
-    sums = {canary: Figures(), baseline: Figures()}
-    for read in reads:
-        for pool in read["pools"]:
-            if pool["pool"] in sums:
-                sums[pool["pool"]].add(Figures.of(pool))
-    return _told(sums[canary].summary(), sums[baseline].summary() if baseline else None, _limits("traffic_verdict", limits))
+    return _told(_added(reads, canary), _added(baseline_reads or reads, baseline) if baseline else None, _limits("traffic_verdict", limits))
 
 
 def _probed(checks: Mappings) -> Summary | None:

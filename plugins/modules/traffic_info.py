@@ -61,6 +61,7 @@ seealso:
 EXAMPLES = r"""
 - name: Gate | Note where the log ends
   mainstay.ops.traffic_info:
+    path: /var/log/nginx/access.log
   register: before
 
 - name: Gate | See what the users of both slots got since
