@@ -1,0 +1,271 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deploys releases of every kind through the playbooks while a client asks all the time, and kills some of the runs. Fails when a request is lost."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import http.client
+import json
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import typing as t
+
+HERE = pathlib.Path(__file__).resolve().parent
+PLAYBOOKS = HERE.parents[1] / "playbooks"
+NAME = "ledger.lab.test"
+CLIENTS, INTERVAL = 6, 0.06
+"""Clients with a connection of their own, and the seconds between two requests of each: a hundred a second together."""
+
+FAULTS = {
+    "crash": "crash", "unready": "unready", "errors": "errors", "slow": "slow 0.7", "late": "late 20", "hidden": "hidden", "hidden2": "hidden",
+    **dict.fromkeys("1234567", "none"), "unmigrated": "none",
+}
+"""The releases and what is wrong with each, as server.py understands it."""
+
+
+class Failed(Exception):
+    """Something was not as it must be."""
+
+
+def require(condition: object, what: str, output: str = "") -> None:
+    """Fail with the end of a run's output."""
+    if not condition:
+        raise Failed(f"{what}\n{output[-6000:]}")
+
+
+def build(folder: pathlib.Path) -> None:
+    """Pack all releases."""
+    for release, fault in FAULTS.items():
+        source = folder / release
+        source.mkdir()
+        (source / "RELEASE").write_text(f"{release}\n", encoding="utf-8")
+        (source / "FAULT").write_text(f"{fault}\n", encoding="utf-8")
+        (source / "server.py").write_bytes((HERE / "release/server.py").read_bytes())
+        if release == "unmigrated":
+            (source / "FAIL").touch()
+        with tarfile.open(folder / f"trial-{release}.tar.gz", "w:gz") as archive:
+            archive.add(source, ".")
+
+
+class Load:
+    """Clients that ask all the time; a request counts by its status and the release that answered, or by what went wrong."""
+
+    def __init__(self, address: str, authority: str) -> None:
+        """Start the clients."""
+        self._address, self._tls = address, ssl.create_default_context(cafile=authority)
+        self.answers: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _number in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(NAME, timeout=15)
+        connection.sock = self._tls.wrap_socket(socket.create_connection((self._address, 443), timeout=15), server_hostname=NAME)
+        return connection
+
+    def _ask(self) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while not self._over.is_set():
+            began = time.monotonic()
+            try:
+                connection = connection or self._connect()
+                connection.request("GET", "/work", headers={"Host": NAME})
+                answer = connection.getresponse()
+                found = (str(answer.status), str(json.loads(answer.read()).get("release")) if answer.status in (200, 500) else "")
+                if answer.will_close:
+                    connection = None
+            except (OSError, http.client.HTTPException, ValueError) as exc:
+                found, connection = (type(exc).__name__, ""), None
+            with self._lock:
+                self.answers[found] += 1
+            time.sleep(max(0.0, INTERVAL - (time.monotonic() - began)))
+
+    def stop(self) -> dict[tuple[str, str], int]:
+        """Stop the clients and return what they counted."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(20)
+        return dict(self.answers)
+
+
+class Trial:
+    """The playbooks, and what the clients got meanwhile."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: pathlib.Path) -> None:
+        """Keep where everything is."""
+        self._given, self._folder = arguments, folder
+
+    def argv(self, playbook: str, release: str, *more: str) -> list[str]:
+        """The command line of a playbook."""
+        argv = ["ansible-playbook", f"--inventory={self._given.inventory}", f"--extra-vars=@{HERE}/vars/trial.yml", str(PLAYBOOKS / f"{playbook}.yml")]
+        argv += ["-e", f"app_host_report_dir={self._folder}"]
+        argv += ["-e", f"app_release_archive={self._folder}/trial-{release}.tar.gz"] if release else []
+        return [*argv, *more]
+
+    def run(self, playbook: str, release: str, *more: str, ends: int = 0, says: str = "") -> str:
+        """Run a playbook, which must end with this status and say something.
+
+        Raises:
+            Failed: it did not.
+        """
+        done = subprocess.run(self.argv(playbook, release, *more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False, timeout=300)
+        words = re.sub(r"\s+", " ", done.stdout)
+        require(done.returncode == ends, f"{playbook} of {release or 'the release before'} ended with {done.returncode}, not {ends}", done.stdout)
+        require(re.search(says, words), f"{playbook} of {release} did not say {says!r}", done.stdout)
+        require("[WARNING]" not in done.stdout and "DEPRECAT" not in done.stdout, f"{playbook} of {release} warned", done.stdout)
+        return words
+
+    @contextlib.contextmanager
+    def load(self, what: str, *releases: str, errors: t.Collection[str] = ()) -> t.Iterator[None]:
+        """Ask all the time while the block runs: these releases answer, and no other; errors come from some of them alone.
+
+        Raises:
+            Failed: a request was lost, or answered by a release that must not be seen.
+        """
+        clients = Load(self._given.address, self._given.authority)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            answers = clients.stop()
+        print(f"{what}: {time.monotonic() - began:.0f} s, {sum(answers.values())} requests:",
+              ", ".join(f"{count} {status} {release}".strip() for (status, release), count in sorted(answers.items())), flush=True)
+        bad = {found: count for found, count in answers.items() if found[0] != "200" and not (found[0] == "500" and found[1] in errors)}
+        require(not bad, f"{what}: requests were lost: {bad}")
+        seen = {release for _status, release in answers}
+        require(seen == set(releases), f"{what}: {sorted(seen)} answered, not {sorted(releases)}")
+
+    def kill(self, playbook: str, release: str, task: str, *more: str) -> None:
+        """Start a playbook and kill its process when it begins a task.
+
+        Raises:
+            Failed: it never came there.
+        """
+        log = self._folder / "killed.log"
+        with log.open("w") as stream:
+            run = subprocess.Popen(self.argv(playbook, release, *more), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 120
+        try:
+            while not re.search(rf"^TASK \[.*{re.escape(task)}", log.read_text(encoding="utf-8"), re.MULTILINE):
+                require(run.poll() is None and time.monotonic() < deadline, f"{playbook} of {release} never came to {task!r}", log.read_text(encoding="utf-8"))
+                time.sleep(0.1)
+            time.sleep(0.3)
+        finally:
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+
+    def report(self) -> dict[str, t.Any]:
+        """The newest report."""
+        newest = max(self._folder.glob("*-trial-*.json"), key=lambda path: path.stat().st_mtime)
+        return json.loads(newest.read_text(encoding="utf-8"))
+
+
+def good_releases(trial: Trial) -> None:
+    """The first one, the same again, the next one under load, and back."""
+    trial.run("deploy", "1", "--check", says="start it in slot (blue|green) of app1, then app2")
+    trial.run("deploy", "1")
+    require(not re.search(r"changed=[1-9]", trial.run("deploy", "1")), "the same release again changed something")
+    with trial.load("a good release", "1", "2"):
+        trial.run("deploy", "2", says="after the switch after .* s: pass")
+    gates = trial.report()["gates"]
+    require([gate["name"] for gate in gates] == ["soak on app1", "soak on app2", "after the switch"], f"the report has the gates {gates}")
+    require(all(gate["result"] == "pass" and gate["canary"]["requests"] and gate["baseline"]["requests"] for gate in gates), f"a gate saw nothing: {gates}")
+    require(not re.search(r"changed=[1-9]", trial.run("deploy", "2", "--check")), "a plan of the same release changes something")
+    with trial.load("a rollback", "1", "2"):
+        trial.run("rollback", "")
+
+
+def bad_releases(trial: Trial) -> None:
+    """None of them gets a request, but one that only users find out."""
+    at_once = ["-e", '{"app_host_batches": ["100%"]}']
+    for release, words in {
+        "crash": r"could not start trial@\w+.service", "unready": "answered 503", "errors": "answered 500", "slow": "was no good beside the release .* p95 is 0.7",
+    }.items():
+        with trial.load(f"a release with {release}", "1"):
+            trial.run("deploy", release, *at_once, ends=2, says=f"{words}.*1 goes on serving in slot \\w+, and no request went to {release}")
+    with trial.load("a release that breaks after 20 seconds", "1"):
+        trial.run("deploy", "late", "-e", "app_host_soak_seconds=26", ends=2, says="late was no good beside the release that serves.*no request went to late")
+    with trial.load("a release that only users find out", "1", "hidden", errors=["hidden"]):
+        trial.run("deploy", "hidden", *at_once, ends=2, says="after the switch: .* answered with an error.*1 goes on serving in slot .* got all requests back")
+    seconds = trial.report()["back_seconds"]
+    print(f"going back took {seconds} s", flush=True)
+    require(0 < seconds < 5, f"going back took {seconds} s")
+    trial.run("deploy", "unmigrated", *at_once, ends=2, says=r"the migration ended with status 1 .*lock_timeout=5s -c statement_timeout=300s.*1 goes on serving")
+
+
+def canaries(trial: Trial) -> None:
+    """One that is promoted, one that goes back, one that never sees enough."""
+    with trial.load("a canary", "1", "3"):
+        trial.run("canary", "3", says="canary 10 % after .*: pass.*canary 50 % after .*: pass.*canary 100 % after .*: pass.*after the switch")
+    with trial.load("a canary that fails", "3", "hidden2", errors=["hidden2"]):
+        trial.run("canary", "hidden2", ends=2, says="canary 10 %: .* answered with an error.*3 goes on serving")
+    report = trial.report()
+    errors, all_requests = report["gates"][-1]["canary"]["errors"], report["gates"][-1]["baseline"]["requests"]
+    require(report["operation"] == "canary" and report["result"] == "failed" and errors < all_requests / 2, f"too much went to the canary: {report['gates'][-1]}")
+    trial.run("canary", "4", ends=2, says="canary 10 % stayed inconclusive for .* 0 requests were answered.*3 goes on serving")
+
+
+def killed_runs(trial: Trial) -> None:
+    """SIGKILL of the controller in one phase after the other; the next run finishes or undoes, without being told."""
+    at_once = ["-e", '{"app_host_batches": ["100%"], "app_host_soak_seconds": 1}']
+    for playbook, release, task, answering, words in [
+        ("deploy", "4", "Plan | Preflight", ["3"], "was cut off"),
+        ("deploy", "4", "Soak | Ask both releases", ["3"], "was cut off.*no request is concerned; slot (blue|green) serves"),
+        ("canary", "4", "Canary | Note where", ["3", "4"], "was cut off.*lb1 sends a share of the requests elsewhere"),
+        ("deploy", "4", "Gate | Let requests come", ["3", "4"], r"was cut off.*the balancers send requests to (blue|green) \(lb1\), and the hosts have recorded"),
+    ]:
+        with trial.load(f"a {playbook} that is killed at {task!r}", *answering):
+            trial.kill(playbook, release, task, *at_once)
+            trial.run("rollback", "", "-e", "app_release=3", says=words)
+    with trial.load("a deploy that is killed at its record", "3", "4", "5"):
+        trial.kill("deploy", "4", "Record | Remove old releases", *at_once)
+        trial.run("deploy", "5", *at_once, says=r"was cut off.*from slot (blue|green) \(4\)")
+
+
+def contraction(trial: Trial) -> None:
+    """Only of the release that serves, and without a way back."""
+    trial.run("contract", "", "-e", "app_release_contract=4", ends=2, says="4 does not serve on all hosts: 5 does")
+    with trial.load("a contraction", "5"):
+        trial.run("contract", "", "-e", "app_release_contract=5")
+    require(not re.search(r"changed=[1-9]", trial.run("deploy", "5", says="nothing to do")), "deploying what serves changed something")
+    trial.run("rollback", "", ends=2, says="no release was live before 5")
+
+
+def main() -> int:
+    """Run the trial; 0 if everything was as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("inventory", "address", "authority"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mainstay-trial-") as name:
+        folder = pathlib.Path(name)
+        build(folder)
+        trial = Trial(arguments, folder)
+        try:
+            for step in (good_releases, bad_releases, canaries, killed_runs, contraction):
+                if arguments.only in ("", step.__name__):
+                    step(trial)
+        except Failed as exc:
+            print(exc, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
