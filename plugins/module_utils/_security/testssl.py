@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""testssl.sh: how it is called, and what it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._security.host import NotKnown, Run
+
+FULL = ("--protocols", "--std", "--fs", "--server-defaults", "--server-preference", "--headers", "--vulnerable")
+"""What testssl must run to give a grade. Left out are the simulated clients and the test of each cipher by itself, which take the most time."""
+QUICK = ("--protocols", "--std")
+_KEYS = ("id", "severity", "finding", "cve")
+_FINDING = 300
+"""So many characters of a finding are kept; longer ones are certificates."""
+
+
+def argv(program: str, target: str, address: str, ca_cert: str, full: bool, json_file: str) -> list[str]:
+    """Return the command; ``target`` is ``name:port``, and ``address`` is where that is."""
+    authority = ["--add-ca", ca_cert] if full and ca_cert else []
+    common = [program, "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--connect-timeout", "10", "--openssl-timeout", "10"]
+    return [*common, "--openssl", "openssl", *authority, *(FULL if full else QUICK), "--ip", address, "--jsonfile", json_file, target]
+
+
+def run_testssl(run: Run, program: str, target: str, address: str, ca_cert: str, full: bool) -> dict[str, t.Any]:
+    """Return ``grade`` and ``tests`` of an endpoint.
+
+    Raises:
+        NotKnown: testssl wrote nothing that can be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="mainstay-testssl-") as folder:
+        path = os.path.join(folder, "found.json")
+        status, out, err = run(["timeout", "600", *argv(program, target, address, ca_cert, full, path)])
+        try:
+            with open(path, encoding="utf-8") as file:
+                return parse(json.load(file))
+        except (OSError, ValueError) as exc:
+            told = (err.strip() or out.strip()).splitlines()
+            raise NotKnown(f"testssl ended with status {status}: {told[-1] if told else exc}") from exc
+
+
+def parse(written: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Return the grade (empty if there is none) and the tests."""
+    tests = [{key: str(entry.get(key, ""))[:_FINDING] for key in _KEYS} for entry in written if entry.get("id")]
+    grade = next((test["finding"] for test in tests if test["id"] == "overall_grade"), "")
+    return {"grade": grade, "tests": tests}
