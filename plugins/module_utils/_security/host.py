@@ -18,8 +18,8 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._security import kernel, sshd
 
-Run = t.Callable[[list[str]], tuple[int, str, str]]
-"""Runs an argv and returns its exit status, standard output and standard error."""
+Run = t.Callable[..., tuple[int, str, str]]
+"""Runs an argv (with ``data`` as its standard input) and returns its exit status, standard output and standard error."""
 
 
 class NotKnown(Exception):
@@ -32,7 +32,7 @@ def read_sshd(run: Run, root: str = "/etc/ssh") -> dict[str, t.Any]:
         raise NotKnown("there is no SSH server")
     status, out, err = run(["/usr/sbin/sshd", "-T"])
     if status != 0:
-        raise NotKnown(f"sshd -T says: {err.strip().splitlines()[-1] if err.strip() else f'exit status {status}'}")
+        raise NotKnown(f"sshd -T says: {_told(err, status)}")
     matches = [entry for path in [f"{root}/sshd_config", *sorted(glob.glob(f"{root}/sshd_config.d/*.conf"))] for entry in _match_lines(path)]
     return {"settings": parse_sshd(out), "matches": matches}
 
@@ -70,7 +70,7 @@ def read_listeners(run: Run) -> list[dict[str, t.Any]]:
     """Return what listens: TCP, and UDP sockets that are bound."""
     status, out, err = run(["ss", "--no-header", "--listening", "--numeric", "--tcp", "--udp", "--processes"])
     if status != 0:
-        raise NotKnown(f"ss says: {err.strip() or f'exit status {status}'}")
+        raise NotKnown(f"ss says: {_told(err, status)}")
     return parse_listeners(out)
 
 
@@ -96,7 +96,7 @@ def read_packages(run: Run, listeners: t.Iterable[dict[str, t.Any]]) -> dict[str
     argv = ["apt-get", "--simulate", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "dist-upgrade"]
     status, out, err = run(argv)
     if status != 0:
-        raise NotKnown(f"apt-get says: {err.strip().splitlines()[-1] if err.strip() else f'exit status {status}'}")
+        raise NotKnown(f"apt-get says: {_told(err, status)}")
     _status, settings, _err = run(["apt-config", "dump", "APT::Periodic"])
     programs = {_link(f"/proc/{entry['pid']}/exe") for entry in listeners if entry["pid"] and not entry["address"].startswith("127.") and entry["address"] != "::1"}
     reboot = "/run/reboot-required"
@@ -163,7 +163,7 @@ def read_units(run: Run, own: t.Iterable[str]) -> list[dict[str, t.Any]]:
     except ValueError:
         judged = None
     if judged is None:
-        raise NotKnown(f"systemd-analyze says: {err.strip() or f'exit status {status}'}")
+        raise NotKnown(f"systemd-analyze says: {_told(err, status)}")
     names = [entry["unit"] for entry in judged]
     _status, shown, _err = run(["systemctl", "show", "--property=Id,FragmentPath", "--", *names]) if names else (0, "", "")
     fragments = parse_fragments(shown)
@@ -186,6 +186,11 @@ def parse_fragments(shown: str) -> dict[str, str]:
         if "Id" in properties:
             found[properties["Id"]] = properties.get("FragmentPath", "")
     return found
+
+
+def _told(err: str, status: int) -> str:
+    """Return the first line of what a program complained of."""
+    return err.strip().splitlines()[0] if err.strip() else f"exit status {status}"
 
 
 def _text(path: str) -> str:

@@ -15,37 +15,35 @@ from ansible_collections.mainstay.ops.plugins.module_utils._security.host import
 from ansible_collections.mainstay.ops.plugins.module_utils._security.host_files import SKIPPED
 
 _SUFFIXES = (".crt", ".pem", ".cer", ".cert")
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 FILE_BYTES = 65536
 """A file of certificates is smaller; the bundle of all authorities is not one of ours."""
 
-Describe = t.Callable[[bytes], tuple[int, str, str]]
-"""Runs ``openssl x509 -noout -subject -dates`` with a certificate as its standard input."""
-
 ARGV = ["openssl", "x509", "-noout", "-subject", "-dates"]
+"""Describes the certificate of its standard input."""
 
 
-def find_certificates(describe: Describe, paths: t.Iterable[str], limit: int = 200) -> list[dict[str, t.Any]]:
+def find_certificates(run: Run, paths: t.Sequence[str], limit: int = 200) -> list[dict[str, t.Any]]:
     """Return the certificates in files, each with ``where``, ``name``, ``not_before`` and ``not_after`` (Unix times); of copies the first.
 
     Raises:
         NotKnown: there are more than ``limit``.
     """
-    found: dict[bytes, str] = {}
+    found: dict[str, str] = {}
     for top in paths:
         for path in _files(top):
             for block in _BLOCK.findall(_content(path)):
                 found.setdefault(block.strip(), path)
     if len(found) > limit:
         raise NotKnown(f"there are more than {limit} certificates below {', '.join(paths)}; name fewer folders")
-    described = ({"where": path, **parsed} for block, path in found.items() if (parsed := describe_certificate(describe, block)))
+    described = ({"where": path, **parsed} for block, path in found.items() if (parsed := describe_certificate(run, block)))
     return sorted(described, key=lambda certificate: (certificate["where"], certificate["name"]))
 
 
-def describe_certificate(describe: Describe, block: bytes) -> dict[str, t.Any] | None:
+def describe_certificate(run: Run, block: str) -> dict[str, t.Any] | None:
     """Return what ``openssl`` says of a certificate, None if it cannot read it."""
-    status, out, _err = describe(block)
+    status, out, _err = run(ARGV, data=block)
     return parse_certificate(out) if status == 0 else None
 
 
@@ -77,14 +75,9 @@ def _files(top: str) -> t.Iterator[str]:
                 yield path
 
 
-def _content(path: str) -> bytes:
+def _content(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
     except OSError:
-        return b""
-
-
-def describer(run: Run | t.Callable[..., tuple[int, str, str]]) -> Describe:
-    """Return a :data:`Describe` from a module's ``run_command``."""
-    return lambda block: run(ARGV, data=block.decode("ascii", errors="replace"))
+        return ""

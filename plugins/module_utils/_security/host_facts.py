@@ -36,7 +36,7 @@ def gather(run: host.Run, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "packages": lambda: host.read_packages(run, found["listeners"] or ()),
         "files": lambda: {"exposed": host_files.find_exposed(run, host_files.Search(tuple(params["paths"]), params["max_files"]))},
         "units": lambda: {"units": host.read_units(run, params["own_units"])},
-        "certificates": lambda: host_certificates.find_certificates(host_certificates.describer(run), params["certificate_paths"]),
+        "certificates": lambda: host_certificates.find_certificates(run, params["certificate_paths"]),
     }
     found: dict[str, t.Any] = dict.fromkeys(PARTS)
     not_judged = []

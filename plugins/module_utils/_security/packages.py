@@ -17,18 +17,28 @@ from ansible_collections.mainstay.ops.plugins.module_utils._security.model impor
 
 LISTS_DAYS = 7
 """Lists that are older tell nothing of new advisories; Debian publishes some each week."""
+SHOWN = 12
+"""So many packages are named."""
 
 _CORE = re.compile(r"(libc6|libssl\d.*|libgnutls\d+.*|openssl|openssh-server|openssh-client|sudo|systemd|libsystemd0|libpam.*|login|linux-image.*|zlib1g|nginx.*)")
 """What other people's input reaches on nearly every host, or what guards the way to root."""
 
 
-def _security(facts: Facts) -> t.Iterator[Hit]:
+def _reached(facts: Facts, update: Facts) -> bool:
+    return update["name"] in facts["exposed"] or bool(_CORE.fullmatch(update["name"]))
+
+
+def _reached_updates(facts: Facts) -> t.Iterator[Hit]:
     for update in facts["updates"]:
-        if not update["security"]:
-            continue
-        exposed = update["name"] in facts["exposed"] or _CORE.fullmatch(update["name"])
-        evidence = f"{update['installed'] or 'not installed'} is there, and {update['candidate']} is the security update"
-        yield Hit(update["name"], evidence + (", of what others reach" if exposed else ""), HIGH if exposed else MEDIUM)
+        if update["security"] and _reached(facts, update):
+            yield Hit(update["name"], f"{update['installed'] or 'nothing'} is installed, {update['candidate']} is the security update")
+
+
+def _other_updates(facts: Facts) -> t.Iterator[Hit]:
+    names = [update["name"] for update in facts["updates"] if update["security"] and not _reached(facts, update)]
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        yield Hit("other packages", f"security updates wait for {', '.join(names[:SHOWN])}{more}")
 
 
 def _old_lists(facts: Facts) -> t.Iterator[Hit]:
@@ -58,8 +68,12 @@ _APT = "Debian security advisories, by apt"
 
 RULES = (
     Rule(
-        "security_update", MEDIUM, "has a security update that is not installed", "The hole is published, and so is often the way to use it.",
-        "Run the playbook patch, or apt-get install the package.", _APT, _security,
+        "security_update", HIGH, "lacks a security update, and others reach it", "The hole is published, and so is often the way to use it.",
+        "Run the playbook patch, or apt-get upgrade.", _APT, _reached_updates,
+    ),
+    Rule(
+        "security_update_other", MEDIUM, "lack security updates", "A hole there makes the most of one elsewhere.",
+        "Run the playbook patch, or apt-get upgrade.", _APT, _other_updates,
     ),
     Rule(
         "package_lists_old", MEDIUM, "does not know of new advisories", "What nobody looks for is not found.",

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules for ports: what answers from outside against the flows that the inventory declares.
 
-The facts are ``open`` (TCP ports that answered), ``source`` (the address that they were tried from), ``listeners`` (what the host itself says: ``protocol``,
+The facts are ``open`` (TCP ports that answered), ``tried`` (numbers and ranges), ``address`` and ``source`` (where they were tried, and from where), ``listeners`` (what the host itself says: ``protocol``,
 ``address``, ``port``, ``process``) and ``flows`` (as :func:`read_flows` returns them, None if none are declared).
 """
 
@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._security.model import HIGH, INFO, LOW, MEDIUM, Facts, Hit, Rule
+from ansible_collections.mainstay.ops.plugins.module_utils._security.portscan import read_ports
 
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
@@ -51,8 +52,8 @@ def read_flows(declared: t.Iterable[Facts]) -> list[Flow]:
         sources = _sources(_as_list(entry.get("from")), what)
         protocols = [str(protocol).lower() for protocol in _as_list(entry.get("protocol")) or ["tcp"]]
         for port in ports:
-            first, _dash, last = str(port).partition("-")
-            if not first.isdigit() or (last and not last.isdigit()):
+            first, dash, last = str(port).partition("-")
+            if not first.isdigit() or (dash and not last.isdigit()):
                 raise InvalidInput("read the declared flows", f"{port} is no port ({what or 'no description'})", "write a number, or a range such as 8000-8010")
             flows += [Flow(protocol, int(first), int(last or first), sources, what) for protocol in protocols]
     return flows
@@ -113,12 +114,12 @@ def _beyond_loopback(entry: Facts) -> bool:
 def _kept_by_firewall(facts: Facts) -> t.Iterator[Hit]:
     if facts["flows"] is None:
         return
-    seen = set()
+    silent = set(read_ports(facts["tried"])) - set(facts["open"])
     for entry in facts["listeners"]:
-        port = entry["port"]
-        if entry["protocol"] == "tcp" and _beyond_loopback(entry) and port not in facts["open"] and port not in seen and not _declared(facts, "tcp", port):
-            seen.add(port)
-            yield Hit(f"tcp/{port}", f"{entry['process'] or 'a process'} listens on {entry['address']}, and only the firewall keeps others away")
+        here = entry["protocol"] == "tcp" and entry["address"] in ("0.0.0.0", "::", facts["address"])
+        if here and entry["port"] in silent and not _declared(facts, "tcp", entry["port"]):
+            silent.discard(entry["port"])
+            yield Hit(f"tcp/{entry['port']}", f"{entry['process'] or 'a process'} listens on {entry['address']}, and only the firewall keeps others away")
 
 
 def _datagrams(facts: Facts) -> t.Iterator[Hit]:

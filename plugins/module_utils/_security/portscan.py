@@ -17,6 +17,16 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
+def argument_spec() -> dict[str, t.Any]:
+    """Return the module's options."""
+    return {
+        "address": {"type": "str", "required": True},
+        "ports": {"type": "list", "elements": "str", "default": ["1-65535"]},
+        "timeout": {"type": "float", "default": 1.0},
+        "parallel": {"type": "int", "default": 2000},
+    }
+
+
 def read_ports(given: t.Iterable[str]) -> list[int]:
     """Return the ports of numbers and ranges such as ``1-1024``, each once.
 
@@ -25,8 +35,8 @@ def read_ports(given: t.Iterable[str]) -> list[int]:
     """
     ports: set[int] = set()
     for part in given:
-        first, _dash, last = str(part).strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or not 1 <= int(first) <= int(last or first) <= 65535:
+        first, dash, last = str(part).strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or not 1 <= int(first) <= int(last or first) <= 65535:
             raise InvalidInput("read the ports to try", f"{part} is no port and no range", "write numbers from 1 to 65535, or ranges such as 1-1024")
         ports.update(range(int(first), int(last or first) + 1))
     return sorted(ports)
@@ -110,21 +120,26 @@ class Scan:
         self.answers["open" if status == 0 else "closed" if status == errno.ECONNREFUSED else "filtered"].append(port)
 
 
-def scan(address: str, ports: t.Sequence[int], timeout: float, parallel: int) -> dict[str, t.Any]:
+def scan(address: str, ports: t.Sequence[str], timeout: float, parallel: int) -> dict[str, t.Any]:
     """Scan an address; ports that were silent are tried a second time, for a busy host drops what a quiet one answers.
 
     Raises:
+        InvalidInput: something is no port, or no time or number of connections.
         MainstayError: there is no way to the address.
     """
     began = time.monotonic()
+    numbers = read_ports(ports)
+    if timeout <= 0 or parallel < 1:
+        raise InvalidInput(f"scan {address}", "timeout and parallel must be more than 0", "leave them at 1.0 and 2000")
     source = source_address(address)
-    first = Scan(address, timeout, parallel).run(ports)
+    first = Scan(address, timeout, parallel).run(numbers)
     silent = first["filtered"]
     # Where everything is silent a firewall drops, and a second look at each port would only double the time.
     again = Scan(address, timeout, parallel).run(silent) if 0 < len(silent) <= 1000 else {"open": [], "closed": [], "filtered": silent}
     return {
         "address": address,
         "source": source,
+        "tried": [str(part) for part in ports],
         "open": sorted(first["open"] + again["open"]),
         "closed_count": len(first["closed"]) + len(again["closed"]),
         "filtered_count": len(again["filtered"]),

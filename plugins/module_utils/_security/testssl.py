@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import typing as t
 
@@ -24,7 +25,9 @@ def argv(program: str, target: str, address: str, ca_cert: str, full: bool, json
     """Return the command; ``target`` is ``name:port``, and ``address`` is where that is."""
     authority = ["--add-ca", ca_cert] if full and ca_cert else []
     common = [program, "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--connect-timeout", "10", "--openssl-timeout", "10"]
-    return [*common, "--openssl", "openssl", *authority, *(FULL if full else QUICK), "--ip", address, "--jsonfile", json_file, target]
+    # The system's own: testssl prefers one that it brings, and takes no name without a path.
+    openssl = shutil.which("openssl") or "/usr/bin/openssl"
+    return [*common, "--openssl", openssl, *authority, *(FULL if full else QUICK), "--ip", address, "--jsonfile", json_file, target]
 
 
 def run_testssl(run: Run, program: str, target: str, address: str, ca_cert: str, full: bool) -> dict[str, t.Any]:
@@ -35,13 +38,17 @@ def run_testssl(run: Run, program: str, target: str, address: str, ca_cert: str,
     """
     with tempfile.TemporaryDirectory(prefix="mainstay-testssl-") as folder:
         path = os.path.join(folder, "found.json")
-        status, out, err = run(["timeout", "600", *argv(program, target, address, ca_cert, full, path)])
+        status, out, err = run(["timeout", "--foreground", "600", *argv(program, target, address, ca_cert, full, path)])
         try:
             with open(path, encoding="utf-8") as file:
-                return parse(json.load(file))
+                written = json.load(file)
         except (OSError, ValueError) as exc:
             told = (err.strip() or out.strip()).splitlines()
             raise NotKnown(f"testssl ended with status {status}: {told[-1] if told else exc}") from exc
+    fatal = [str(entry.get("finding")) for entry in written if entry.get("severity") == "FATAL"]
+    if fatal:
+        raise NotKnown(f"testssl says: {fatal[0]}")
+    return parse(written)
 
 
 def parse(written: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

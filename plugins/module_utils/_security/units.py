@@ -17,6 +17,7 @@ OWN_LIMIT = 2.5
 EXPOSED = 7.0
 """From here on systemd-analyze calls a unit exposed, and from 9 on unsafe."""
 SHOWN = 12
+"""So many units are named."""
 
 
 def _own(facts: Facts) -> t.Iterator[Hit]:
