@@ -40,7 +40,8 @@ class Flow:
 
 
 def read_flows(declared: t.Iterable[Facts]) -> list[Flow]:
-    """Read flows: each has ``port`` or ``ports`` (numbers, or ranges as ``8000-8010``), ``protocol`` (tcp), ``from`` (addresses, networks) and ``what``.
+    """Read flows: each has ``port`` or ``ports`` (numbers, or ranges as ``8000-8010``), ``protocol`` (tcp), ``what``, and ``from``
+    (addresses and networks; any if it is left out, and nobody if it is empty).
 
     Raises:
         InvalidInput: a port or an address is none.
@@ -49,7 +50,7 @@ def read_flows(declared: t.Iterable[Facts]) -> list[Flow]:
     for entry in declared:
         ports = _as_list(entry.get("ports", entry.get("port")))
         what = str(entry.get("what", ""))
-        sources = _sources(_as_list(entry.get("from")), what)
+        sources = _sources(_as_list(entry.get("from", "any")), what)
         protocols = [str(protocol).lower() for protocol in _as_list(entry.get("protocol")) or ["tcp"]]
         for port in ports:
             first, dash, last = str(port).partition("-")
@@ -66,7 +67,7 @@ def _as_list(given: t.Any) -> list[t.Any]:
 
 
 def _sources(given: list[t.Any], what: str) -> tuple[Network, ...] | None:
-    if not given or "any" in given:
+    if "any" in given:
         return None
     try:
         return tuple(ipaddress.ip_network(str(source), strict=False) for source in given)

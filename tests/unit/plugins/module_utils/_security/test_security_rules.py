@@ -157,6 +157,7 @@ CASES: list[tuple[str, str, t.Any, str, t.Any]] = [
     ("ports", "port_undeclared", reached(443, 4444), "high", reached(443)),
     ("ports", "port_undeclared", reached(443, flows=[]), "high", reached(443, flows=None)),
     ("ports", "port_open_to_others", reached(443, 8005), "medium", reached(443)),
+    ("ports", "port_open_to_others", reached(443, flows=[{"port": 443, "from": []}]), "medium", reached(443, flows=[{"port": 443, "from": ["any"]}])),
     ("ports", "port_udp_undeclared", reached(listeners=[("udp", "0.0.0.0", 53)]), "low", reached(listeners=[("udp", "127.0.0.53", 53)])),
     ("ports", "port_udp_undeclared", reached(listeners=[("udp", "0.0.0.0", 443)]), "low",
      reached(listeners=[("udp", "0.0.0.0", 443)], flows=[{"port": 443, "protocol": ["tcp", "udp"]}])),
