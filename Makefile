@@ -87,7 +87,7 @@ integration: setup-test ## modules against real servers on loopback
 	$(call step,integration tests that need the machine for themselves)
 	pytest -q -p no:cacheprovider -m alone tests/integration
 
-test-faults: setup-test ## the long set of faults: kills, full disks, an S3 that misbehaves, damage (half an hour and more)
+test-faults: setup-test setup-lab ## the long set of faults: kills, full disks, an S3 that misbehaves, damage, bad releases (an hour and more)
 	$(call step,faults)
 	pytest -q -s -p no:cacheprovider tests/faults
 
@@ -110,6 +110,9 @@ bench-redis-failover: setup-lab ## measure failovers of Redis on lab hosts, into
 bench-postgres-failover: setup-lab ## measure failovers of PostgreSQL on lab hosts, into docs/postgres.md; RUNS=10 SCENARIO=planned
 	PYTHONPATH=tests python -m drills.postgres --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
 
+bench-deploy: setup-lab ## measure releases under load, killed controllers and attacks on lab hosts, into docs/deploy.md; RUNS=10 SCENARIO=good
+	PYTHONPATH=tests python -m drills.deploy --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
+
 bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
 	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
@@ -130,4 +133,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean

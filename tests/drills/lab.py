@@ -44,12 +44,12 @@ CUT = """table inet drill {{
 """Rules that cut a host off from the other members; the clients of the drill, and SSH, still reach it."""
 
 
-def environment(lab: str) -> dict[str, str]:
-    """Return the environment of Ansible's commands for a lab of three data hosts."""
+def environment(lab: str, hosts: str = HOSTS) -> dict[str, str]:
+    """Return the environment of Ansible's commands for a lab of these hosts."""
     return {
         **os.environ,
         "MAINSTAY_LAB": lab,
-        "MAINSTAY_LAB_HOSTS": HOSTS,
+        "MAINSTAY_LAB_HOSTS": hosts,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         # The output is read by this program, and Molecule forces colours.
         "ANSIBLE_FORCE_COLOR": "0",
@@ -57,15 +57,15 @@ def environment(lab: str) -> dict[str, str]:
     }
 
 
-def read_facts(lab: str, expressions: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Ask the inventory for the values of expressions, by name.
+def read_facts(lab: str, expressions: t.Mapping[str, str], hosts: str = HOSTS) -> dict[str, t.Any]:
+    """Ask the inventory for the values of expressions, by name, as the first of the lab's hosts has them.
 
     Raises:
         DrillFailed: a variable is missing, or the lab was never made.
     """
     message = "{{ {" + ", ".join(f"'{name}': {expression}" for name, expression in expressions.items()) + "} | to_json }}"
-    argv = ["ansible", "-i", str(INVENTORY), "data1", "-o", "-m", "ansible.builtin.debug", "-a", f'msg="{message}"']
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment(lab), cwd=ROOT, stdin=subprocess.DEVNULL)
+    argv = ["ansible", "-i", str(INVENTORY), hosts.split(",")[0], "-o", "-m", "ansible.builtin.debug", "-a", f'msg="{message}"']
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment(lab, hosts), cwd=ROOT, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise DrillFailed(f"the inventory could not be read: {(done.stderr or done.stdout).strip()[-1000:]}")
     said = json.loads(done.stdout[done.stdout.index("{") :])["msg"]
@@ -75,9 +75,10 @@ def read_facts(lab: str, expressions: t.Mapping[str, str]) -> dict[str, t.Any]:
 class Lab:
     """A lab, by its name."""
 
-    def __init__(self, name: str, log: pathlib.Path) -> None:
-        """Use the lab of this name; what the playbooks print is appended to the log."""
+    def __init__(self, name: str, log: pathlib.Path, hosts: str = HOSTS) -> None:
+        """Use the lab of this name with these hosts; what the playbooks print is appended to the log."""
         self.name = name
+        self.hosts = hosts
         self._log = log
 
     @functools.cached_property
@@ -89,7 +90,7 @@ class Lab:
         argv = ["ansible-playbook", "-i", str(INVENTORY), str(ROOT / path), *args]
         with self._log.open("a", encoding="utf-8") as stream:
             done = subprocess.run(
-                argv, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(self.name), cwd=ROOT, check=False, timeout=1800
+                argv, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(self.name, self.hosts), cwd=ROOT, check=False, timeout=1800
             )
         if done.returncode != 0:
             raise DrillFailed(f"{path} ended with status {done.returncode}; its output is {self._log}")

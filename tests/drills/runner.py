@@ -67,6 +67,11 @@ class Subject(abc.ABC):
     profiles: tuple[str, ...] = ("",)
     failures: tuple[type[Exception], ...] = ()
 
+    @property
+    def purpose(self) -> str:
+        """Say in a sentence what the drills are for."""
+        return f"Count acknowledged writes through failovers of {self.title}."
+
     @abc.abstractmethod
     def lab_place(self, lab: str, log: pathlib.Path) -> Place:
         """Return the hosts of a lab as a place; what playbooks print goes to the log."""
@@ -158,7 +163,7 @@ class Drills:
 
 def arguments(subject: Subject) -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(description=f"Count acknowledged writes through failovers of {subject.title}.")
+    parser = argparse.ArgumentParser(description=subject.purpose)
     parser.add_argument("--lab", default=subject.lab, help=f"name of the lab (default {subject.lab})")
     parser.add_argument("--converged", action="store_true", help="its hosts are up and converged: make and remove none")
     parser.add_argument("--loopback", action="store_true", help="use processes on loopback, which cannot be cut off from each other; write no table")
@@ -215,7 +220,7 @@ def drill(subject: Subject, options: argparse.Namespace, place: Place, folder: p
         section = subject.document(drills.outcomes, drills.settings, place, drills.problems)
         say(section)
         if not (options.gate or options.loopback):
-            page = subject.page.read_text(encoding="utf-8")
+            page = subject.page.read_text(encoding="utf-8") if subject.page.exists() else f"# {subject.title.capitalize()}\n"
             subject.page.write_text(replace_section(page, subject.section, section), encoding="utf-8")
     problems = [*drills.problems, *subject.missed(drills.outcomes, drills.settings, options.slack)]
     for problem in problems:
