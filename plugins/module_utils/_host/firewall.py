@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A ruleset in the kernel: loaded as one transaction, and taken back by a timer unless somebody confirms it over a new connection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._host.ruleset import TABLE
+
+NFT = "/usr/sbin/nft"
+STATE_DIR = "/var/lib/mainstay/firewall"
+BOOT_FILE = "/etc/mainstay/firewall.nft"
+TIMER = "mainstay-firewall-restore"
+# Within one transaction: there is never a moment without rules, and never one with the old and the new ones.
+REPLACE = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+_DOING = "load the rules of the firewall"
+
+Run = t.Callable[..., tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Current:
+    """What the kernel has.
+
+    Attributes:
+        installed: whether nftables is there.
+        refused: why the kernel does not let us look, empty if it does.
+        table: our table without counters, empty if it has none.
+        loaded: SHA-256 of the ruleset that was confirmed and is still in the kernel as it was, else empty.
+        stored: whether the next boot loads it.
+    """
+
+    installed: bool
+    refused: str
+    table: str
+    loaded: str
+    stored: bool
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read(run: Run) -> Current:
+    """What the kernel has now."""
+    if not os.path.exists(NFT):
+        return Current(False, "", "", "", False)
+    code, _output, errors = run([NFT, "list", "tables"])
+    if code != 0:
+        return Current(True, errors.strip().splitlines()[-1] if errors.strip() else f"nft ended with status {code}", "", "", False)
+    code, table, _errors = run([NFT, "--stateless", "list", "table", "inet", TABLE])
+    table = table if code == 0 else ""
+    known = _known()
+    return Current(True, "", table, known.get("ruleset", "") if table and known.get("kernel") == digest(table) else "", _stored() == known.get("ruleset"))
+
+
+def _known() -> dict[str, str]:
+    """What was confirmed last."""
+    try:
+        with open(f"{STATE_DIR}/loaded.json", encoding="utf-8") as stream:
+            return json.load(stream)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _stored() -> str:
+    """SHA-256 of the ruleset that the next boot loads."""
+    try:
+        with open(BOOT_FILE, encoding="utf-8") as stream:
+            return digest(stream.read().removeprefix(REPLACE))
+    except FileNotFoundError:
+        return ""
+
+
+def is_current(current: Current, ruleset: str) -> bool:
+    """Whether the kernel and the next boot have this ruleset."""
+    return current.loaded == digest(ruleset) and current.stored
+
+
+def write(path: str, text: str) -> None:
+    """Write a file that only root reads, whole or not at all."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.rename(f"{path}.new", path)
+
+
+def check(run: Run, ruleset: str) -> None:
+    """Let nftables judge a ruleset, without loading it.
+
+    Raises:
+        MainstayError: it is not one.
+    """
+    code, _output, errors = run([NFT, "--check", "--file", "-"], data=REPLACE + ruleset)
+    if code != 0:
+        raise MainstayError(_DOING, f"nft: {_first(errors)}", "the former rules stay; correct base_flows")
+
+
+def _first(errors: str) -> str:
+    """The first sentence of what nft says."""
+    lines = [line for line in errors.strip().splitlines() if "rror" in line]
+    return (lines or errors.strip().splitlines() or ["it gave no reason"])[0].strip()
+
+
+def load(run: Run, current: Current, ruleset: str, seconds: int) -> None:
+    """Load a ruleset, with a timer set before that brings the former one back.
+
+    Args:
+        run: runs a program.
+        current: what the kernel has.
+        ruleset: what it is to have.
+        seconds: after which time the former one comes back, unless the new one is confirmed.
+
+    Raises:
+        MainstayError: the timer could not be set or the kernel refused the ruleset; the former one stays.
+    """
+    check(run, ruleset)
+    former = _former(run, current)
+    write(f"{STATE_DIR}/restore.nft", REPLACE + former)
+    write(f"{STATE_DIR}/pending.nft", REPLACE + ruleset)
+    _disarm(run)
+    code, _output, errors = run(
+        ["systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={seconds}", "--timer-property=AccuracySec=1s", NFT, "--file",
+         f"{STATE_DIR}/restore.nft"]
+    )
+    if code != 0:
+        raise MainstayError(_DOING, f"systemd-run: {errors.strip()}", "without a way back nothing was loaded; see whether systemd runs on the host")
+    code, _output, errors = run([NFT, "--file", f"{STATE_DIR}/pending.nft"])
+    if code != 0:
+        _disarm(run)
+        raise MainstayError(_DOING, f"nft: {_first(errors)}", "the former rules stay; correct base_flows")
+
+
+def _former(run: Run, current: Current) -> str:
+    """The text that brings back what is in the kernel now."""
+    if not current.table:
+        return ""
+    code, listing, errors = run([NFT, "list", "table", "inet", TABLE])
+    if code != 0:
+        raise MainstayError(_DOING, f"the present rules could not be read: {_first(errors)}", "nothing was changed")
+    # nft prints the ports of a connection's first packet with this remark, which it does not read back.
+    return listing.replace(" [invalid type]", "")
+
+
+def _disarm(run: Run) -> bool:
+    """Stop the timer; whether there was one that had not fired yet."""
+    code, _output, _errors = run(["systemctl", "is-active", "--quiet", f"{TIMER}.timer"])
+    run(["systemctl", "stop", f"{TIMER}.timer"])
+    return code == 0
+
+
+def confirm(run: Run, ruleset: str) -> None:
+    """Keep what was loaded: stop the timer, and let the next boot load it.
+
+    Raises:
+        MainstayError: the former rules came back already.
+    """
+    was_armed = _disarm(run)
+    code, table, _errors = run([NFT, "--stateless", "list", "table", "inet", TABLE])
+    if not was_armed or code != 0:
+        raise MainstayError(_DOING, "the confirmation came too late, and the former rules came back", "try again, with a larger base_firewall_rollback_after")
+    write(BOOT_FILE, REPLACE + ruleset)
+    write(f"{STATE_DIR}/loaded.json", json.dumps({"ruleset": digest(ruleset), "kernel": digest(table)}) + "\n")
+    _remove(f"{STATE_DIR}/restore.nft", f"{STATE_DIR}/pending.nft")
+
+
+def unload(run: Run) -> None:
+    """Take our table out of the kernel and out of the next boot.
+
+    Raises:
+        MainstayError: the kernel refuses.
+    """
+    _disarm(run)
+    code, _output, errors = run([NFT, "--file", "-"], data=REPLACE)
+    if code != 0:
+        raise MainstayError("remove the rules of the firewall", f"nft: {_first(errors)}", "look at: nft list ruleset")
+    _remove(BOOT_FILE, f"{STATE_DIR}/loaded.json")
+
+
+def _remove(*paths: str) -> None:
+    """Remove files that may be there."""
+    for path in paths:
+        try:
+            os.remove(path)
+        except FileNotFoundError:
+            pass
+
+
+def refuse_what_cannot_be(current: Current) -> None:
+    """Stop where the kernel does not take rules.
+
+    Raises:
+        InvalidInput: it does not.
+    """
+    if current.refused:
+        raise InvalidInput(_DOING, f"the kernel refuses to show its rules ({current.refused})", "give the container NET_ADMIN, or set base_firewall to false")
