@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
             except AnsibleConnectionFailure as error:
                 if time.monotonic() > deadline:
                     raise AnsibleActionFail(
-                        f"could not load the rules of the firewall: no new connection got through within {seconds} s, and the host has brought the former "
-                        f"rules back; let the controller in by base_firewall_ssh_from ({error})"
+                        f"could not load the rules of the firewall: no new connection got through in time, and the host has brought the former rules back "
+                        f"after {seconds} s; let the controller in by base_firewall_ssh_from ({error})"
                     ) from None
                 time.sleep(_PAUSE)

@@ -168,7 +168,8 @@ def confirm(run: Run, ruleset: str) -> None:
     was_armed = _disarm(run)
     code, table, _errors = run([NFT, "--stateless", "list", "table", "inet", TABLE])
     if not was_armed or code != 0:
-        raise MainstayError(_DOING, "the confirmation came too late, and the former rules came back", "try again, with a larger base_firewall_rollback_after")
+        cause = "no new connection got through in time, and the host has brought the former rules back"
+        raise MainstayError(_DOING, cause, "let the controller in by base_firewall_ssh_from, or give it more time by base_firewall_rollback_after")
     write(BOOT_FILE, REPLACE + ruleset)
     write(f"{STATE_DIR}/loaded.json", json.dumps({"ruleset": digest(ruleset), "kernel": digest(table)}) + "\n")
     _remove(f"{STATE_DIR}/restore.nft", f"{STATE_DIR}/pending.nft")
