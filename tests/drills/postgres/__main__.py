@@ -65,7 +65,7 @@ class PostgreSQL(runner.Subject):
 
     def document(self, outcomes: t.Sequence[Outcome], settings: Settings, place: Place, problems: t.Sequence[str]) -> str:
         """Return the section of the page."""
-        return report.page(outcomes, settings, place.about, RATE, place.cluster.application.timeout, problems)
+        return report.page(outcomes, settings, place.about, RATE, place.cluster.application, problems)
 
     def as_json(self, outcomes: t.Sequence[Outcome], settings: Settings, seed: int, problems: t.Sequence[str]) -> dict[str, t.Any]:
         """Return all figures."""

@@ -12,9 +12,12 @@ import typing as t
 
 from fixtures.client.postgres_writer import Access
 
-from drills.lab import LAB_DOWN, LAB_UP, Lab, read_facts
+from drills.lab import HOSTS, LAB_DOWN, LAB_UP, Lab, read_facts
 from drills.postgres.scenarios import AWAY_SECONDS
 from drills.postgres.topology import Cluster, Member
+
+PROXY_HOST, PROXY_PORT, PROXY_NAME = "app1", 5000, "postgres.lab.test"
+"""Where the role postgres_proxy runs, its address for writers, and the name in every member's certificate that clients of it check."""
 
 CONVERGE = "tests/drills/postgres/converge.yml"
 SWITCHOVER = "tests/drills/postgres/switchover.yml"
@@ -29,6 +32,7 @@ FACTS = {
     "user": "postgres_replication_databases[0].owner",
     "password": "(postgres_replication_users | selectattr('name', 'equalto', postgres_replication_databases[0].owner) | first).password",
     "pki": "lab_pki_dir",
+    "proxy": "hostvars[groups['app'][0]].lab_address",
 }
 """What the drill needs of the inventory, as expressions."""
 
@@ -43,6 +47,7 @@ class Found:
     image: str
     scope: str
     cluster: Cluster
+    proxy: str
 
 
 def found_in(facts: t.Mapping[str, t.Any]) -> Found:
@@ -61,18 +66,19 @@ def found_in(facts: t.Mapping[str, t.Any]) -> Found:
     hosts = tuple((member.address, member.port) for member in members)
     access = Access(hosts, facts["database"], facts["user"], facts["password"], ca_file)
     pair = tuple(f"{facts['pki']}/{members[0].name}.{part}" for part in ("crt", "key"))
-    return Found(facts["image"], facts["cluster"], Cluster(members, access, ca_file, t.cast("tuple[str, str]", pair)))
+    return Found(facts["image"], facts["cluster"], Cluster(members, access, ca_file, t.cast("tuple[str, str]", pair)), facts["proxy"])
 
 
 class LabPlace:
-    """Three data hosts of a lab."""
+    """Three data hosts of a lab; one more with the proxy, if they are made for the drill."""
 
     impossible: t.ClassVar[frozenset[str]] = frozenset()
     away_seconds = AWAY_SECONDS
 
     def __init__(self, lab: str, log: pathlib.Path) -> None:
         """Use the lab of this name; what the playbooks print is appended to the log."""
-        self._lab = Lab(lab, log)
+        self._lab = Lab(lab, log, f"{HOSTS},{PROXY_HOST}")
+        self._proxied = False
 
     @functools.cached_property
     def _found(self) -> Found:
@@ -80,8 +86,12 @@ class LabPlace:
 
     @property
     def cluster(self) -> Cluster:
-        """The members, and how to log in."""
-        return self._found.cluster
+        """The members, and how to log in: through the proxy, if it was made."""
+        found = self._found.cluster
+        if not self._proxied:
+            return found
+        access = dataclasses.replace(found.application, through=(PROXY_NAME, self._found.proxy, PROXY_PORT))
+        return dataclasses.replace(found, application=access)
 
     @property
     def about(self) -> str:
@@ -92,6 +102,7 @@ class LabPlace:
         """Make the hosts and converge them."""
         self._lab.playbook(LAB_UP)
         self._lab.playbook(CONVERGE)
+        self._proxied = True
 
     def fall(self) -> None:
         """Remove the hosts."""

@@ -58,6 +58,7 @@ def command(name: str, access: Access, run: str, folder: pathlib.Path) -> list[s
     for host in access.hosts:
         argv += ["--host", postgres_writer.text_of(host)]
     argv += ["--ca-file", access.ca_file] if access.ca_file else []
+    argv += ["--through", "{}={}:{}".format(*access.through)] if access.through else []
     return [*argv, "--run", run, "--log", str(folder / f"{run}.jsonl"), "--watch-log", str(folder / f"{run}-hosts.jsonl")]
 
 

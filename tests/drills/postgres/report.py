@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 from bench.document import machine, table
+from fixtures.client.postgres_writer import Access
 
 from drills.figures import Target, gap_target, in_words, kinds_of_errors, none_target, three
 from drills.postgres.measurement import Outcome
@@ -74,6 +75,12 @@ def _line(row: Row) -> list[str]:
     ]
 
 
+CLIENTS = {
+    True: "it goes to the address for writers of `postgres_proxy` on another host",
+    False: "libpq knows all hosts, in any order, and looks for the one that accepts writes\n  (`target_session_attrs=read-write`)",
+}
+"""How the application finds the primary: through the proxy, or by itself."""
+
 PAGE = """## Measured failovers
 
 Made by `make bench-postgres-failover RUNS={runs}` on {place}, all on {machine}: PostgreSQL {settings.postgresql}, Patroni {settings.patroni}, {tls},
@@ -86,9 +93,8 @@ Made by `make bench-postgres-failover RUNS={runs}` on {place}, all on {machine}:
 Two clients write numbered rows, up to {rate:g} a second each, one after the other. A row counts when its acknowledgement has arrived, and nothing is
 sent twice. Afterwards every acknowledged number is looked for on the final primary.
 
-- *gap*: the longest interval without an acknowledged row of a client that does as an application should: libpq knows all hosts, in any order, and looks for
-  the one that accepts writes (`target_session_attrs=read-write`), with `connect_timeout` {timeout} and `tcp_user_timeout` {timeout} s; the client gives up an
-  answer after {timeout} s, and after each error connects anew.
+- *gap*: the longest interval without an acknowledged row of a client that does as an application should: {client},
+  with `connect_timeout` {timeout} and `tcp_user_timeout` {timeout} s; the client gives up an answer after {timeout} s, and after each error connects anew.
 - *errors*: rows of this client that failed, by their kind.
 - *lost*: acknowledged rows of both clients that the final primary does not have. The other client stays at the old primary's address as long as that
   acknowledges anything.
@@ -100,7 +106,7 @@ sent twice. Afterwards every acknowledged number is looked for on the final prim
 """
 
 
-def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: float, timeout: int, problems: t.Sequence[str] = ()) -> str:
+def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: float, access: Access, problems: t.Sequence[str] = ()) -> str:
     """Return the section of docs/postgres.md.
 
     Args:
@@ -108,7 +114,7 @@ def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: fl
         settings: what the figures depend on.
         place: where it was, in words.
         rate: rows a second that each client wrote at most.
-        timeout: seconds that a client waited for an answer.
+        access: how the application logged in, and for how many seconds it waited for an answer.
         problems: sentences about runs that could not be judged.
     """
     found = rows(outcomes)
@@ -125,7 +131,8 @@ def page(outcomes: t.Sequence[Outcome], settings: Settings, place: str, rate: fl
         problems=f"\nNot judged: {'; '.join(problems)}." if problems else "",
         table=table(head, map(_line, found)),
         rate=rate,
-        timeout=timeout,
+        timeout=access.timeout,
+        client=CLIENTS[access.through is not None],
     )
 
 

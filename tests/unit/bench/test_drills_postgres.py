@@ -203,7 +203,7 @@ SETTINGS = Settings("17.6", "4.0.6", 20, 5, 5, 30, "on", True, True)
 def test_page() -> None:
     """A line for each scenario that was run, and what is missed in bold."""
     runs = [outcome("planned", gap=1.1), outcome("planned", gap=3.5), outcome("host", gap=20.0, lost=7)]
-    text = report.page(runs, SETTINGS, "three hosts", 200, 2)
+    text = report.page(runs, SETTINGS, "three hosts", 200, Access((), "ledger", "ledger"))
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == 3
     assert "| 1.10 / 2.30 / 3.50 | 2000 | 0 | 0 | 0.4 | closed 4 |" in lines[1] and "gap at most 3 s: **missed** (3.50 s); nothing lost: met" in lines[1]
@@ -211,7 +211,7 @@ def test_page() -> None:
     assert "PostgreSQL 17.6, Patroni 4.0.6, TLS everywhere,\n`ttl` 20" in text and "RUNS=2" in text and "Not judged" not in text
     saved = json.loads(json.dumps(report.as_json(runs, SETTINGS, 7, ["stop-3: not well"])))
     assert saved["seed"] == 7 and saved["problems"] == ["stop-3: not well"] and len(saved["missed"]) == 2 and len(saved["outcomes"]) == 3
-    assert "Not judged: stop-3: not well." in report.page(runs, SETTINGS, "three hosts", 200, 2, ["stop-3: not well"])
+    assert "Not judged: stop-3: not well." in report.page(runs, SETTINGS, "three hosts", 200, Access((), "ledger", "ledger", through=("name", "10.0.0.9", 5000)), ["stop-3: not well"])
     assert "7 of 1000 acknowledged rows lost" in report.describe(runs[2])
 
 
@@ -225,6 +225,7 @@ FACTS = {
     "user": "ledger",
     "password": PASSWORD,
     "pki": "/pki",
+    "proxy": "10.0.0.9",
 }
 
 
@@ -238,7 +239,11 @@ def test_facts_become_a_cluster() -> None:
     assert PASSWORD not in " ".join(argv) and measurement.environment(access)[postgres_writer.PASSWORD] == PASSWORD
     options = postgres_writer.arguments().parse_args(argv[2:])
     assert (options.host, options.ca_file, options.timeout) == ([(f"10.0.0.{number}", 5432) for number in (1, 2, 3)], "/pki/ca.crt", 2)
-    assert access.options(access.hosts, "read-write")["sslmode"] == "verify-full"
+    assert access.options(access.hosts, "read-write")["sslmode"] == "verify-full" and access.application()["host"] == "10.0.0.1,10.0.0.2,10.0.0.3"
+    proxied = dataclasses.replace(access, through=("postgres.lab.test", found.proxy, 5000))
+    options = postgres_writer.arguments().parse_args(measurement.command("run", proxied, "name", pathlib.Path("logs"))[2:])
+    assert options.through == proxied.through
+    assert {"host": "postgres.lab.test", "hostaddr": "10.0.0.9", "port": "5000"}.items() <= proxied.application().items()
 
 
 class Noting:
