@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import functools
 import http.client
 import http.server
 import json
@@ -308,17 +307,26 @@ def test_maintenance(balancer: Balancer) -> None:
     assert balancer.workers == workers
 
 
-def test_a_drain_waits_for_requests_and_outlives_the_role(running: Balancer, balancer: Balancer) -> None:
+def release_late(balancer: Balancer, released: list[float]) -> None:
+    """Let slow requests end some time after nginx was reloaded, and note when."""
+    workers = balancer.workers
+    while not balancer.workers or balancer.workers & workers:
+        time.sleep(0.1)
+    time.sleep(5)
+    released.append(time.monotonic())
+    release(balancer)
+
+
+def test_a_drain_waits_for_requests_and_outlives_the_role(balancer: Balancer) -> None:
     """The server gets no new request, finishes those that it has, and stays out until it is put back."""
     drain = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
     slow = [balancer.connect() for _ in range(2)]
     for connection in slow:
         connection.request("GET", "/slow")
-    time.sleep(0.5)
-    threading.Timer(4, functools.partial(release, running)).start()
-    started = time.monotonic()
+    released: list[float] = []
+    threading.Thread(target=release_late, args=(balancer, released), daemon=True).start()
     done = balancer.play("drain", **drain)
-    assert not done["failed"] and time.monotonic() - started > 3
+    assert not done["failed"] and released and time.monotonic() > released[0]
     result = done["Drain | Take the server out, or put it back"]["results"][0]
     assert result["requests_left"] == 0 and result["actions"] == ["drain app1 in the upstream shop", "reload nginx"]
     assert [connection.getresponse().status for connection in slow] == [200, 200]
