@@ -315,8 +315,11 @@ def carry_out(plan: Plan, store: Store, run: Run, check_mode: bool, keep: int) -
         verdicts: list[Verdict] = []
         if plan.validators:
             scratch = SCRATCH if os.access(SCRATCH, os.W_OK) else None
-            with staged(entries, scratch if check_mode else store.root) as stage:
-                verdicts = validate(plan.validators, entries, stage, run, check_mode)
+            try:
+                with staged(entries, scratch if check_mode else store.root) as stage:
+                    verdicts = validate(plan.validators, entries, stage, run, check_mode)
+            except OSError as exc:
+                raise MainstayError("write the files to a folder where they are validated", exc, "nothing was changed; make room and run again") from exc
         if check_mode:
             return verdicts, store.latest() + 1
         number = _swap(store, plan)
