@@ -27,6 +27,9 @@ STEP = 0.05
 FEED_SECONDS = 5.0
 """Each slow connection sends a byte so often."""
 
+HANDSHAKE_SECONDS = 60.0
+"""A connection that is not open after so long counts as failed."""
+
 FIRST = {
     "idle": "GET /version HTTP/1.1\r\nHost: {name}\r\n\r\n",
     "headers": "GET /entries HTTP/1.1\r\nHost: {name}\r\nX-Slow: ",
@@ -45,27 +48,58 @@ class Holder:
         # Who the server is does not matter here, and checking it would cost this side more than the server.
         self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self._selector = selectors.EpollSelector()
+        self._begun: dict[ssl.SSLSocket, float] = {}
         self._fed: collections.OrderedDict[ssl.SSLSocket, float] = collections.OrderedDict()
         self.counts: collections.Counter[str] = collections.Counter(held=0, opened=0, closed=0, failed=0)
 
-    def open(self) -> None:
-        """Open one connection, and say what its kind says first; a failure is counted."""
+    def begin(self) -> None:
+        """Begin to open one connection; a failure is counted."""
         try:
             plain = socket.create_connection((self._options.address, self._options.port), timeout=10)
-            connection = self._tls.wrap_socket(plain, server_hostname=self._options.name)
-            connection.sendall(FIRST[self._options.kind].format(name=self._options.name).encode())
         except OSError:
             self.counts["failed"] += 1
             return
-        connection.settimeout(0)
-        self._selector.register(connection, selectors.EVENT_READ)
-        self._fed[connection] = time.monotonic()
-        self.counts["opened"] += 1
-        self.counts["held"] += 1
+        # Many handshakes at a time: a busy server takes long for each.
+        plain.settimeout(0)
+        connection = self._tls.wrap_socket(plain, server_hostname=self._options.name, do_handshake_on_connect=False)
+        self._begun[connection] = time.monotonic()
+        self._selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+
+    @property
+    def missing(self) -> int:
+        """How many have to be begun."""
+        return self._options.count - self.counts["held"] - len(self._begun)
+
+    def _shake(self, connection: ssl.SSLSocket) -> None:
+        """Go on with a handshake; once it is done, say what the kind of connection says first."""
+        try:
+            connection.do_handshake()
+            connection.send(FIRST[self._options.kind].format(name=self._options.name).encode())
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._selector.modify(connection, selectors.EVENT_READ)
+        except ssl.SSLWantWriteError:
+            self._selector.modify(connection, selectors.EVENT_WRITE)
+        except OSError:
+            self._give_up(connection)
+        else:
+            self._selector.modify(connection, selectors.EVENT_READ)
+            del self._begun[connection]
+            self._fed[connection] = time.monotonic()
+            self.counts["opened"] += 1
+            self.counts["held"] += 1
+
+    def _give_up(self, connection: ssl.SSLSocket) -> None:
+        self._selector.unregister(connection)
+        del self._begun[connection]
+        connection.close()
+        self.counts["failed"] += 1
 
     def look(self) -> None:
-        """Read what came, and forget connections that were closed."""
+        """Go on with handshakes, read what came, and forget connections that were closed."""
         for key, _events in self._selector.select(timeout=0):
+            if key.fileobj in self._begun:
+                self._shake(key.fileobj)
+                continue
             try:
                 over = not key.fileobj.recv(65536)
             except (BlockingIOError, ssl.SSLWantReadError):
@@ -74,6 +108,9 @@ class Holder:
                 over = True
             if over:
                 self._forget(key.fileobj)
+
+        while self._begun and next(iter(self._begun.values())) < time.monotonic() - HANDSHAKE_SECONDS:
+            self._give_up(next(iter(self._begun)))
 
     def feed(self) -> None:
         """Send a byte where it is due."""
@@ -106,8 +143,8 @@ def hold(options: argparse.Namespace) -> None:
     said = 0.0
     while not told:
         begun = time.monotonic()
-        for _number in range(min(options.count - holder.counts["held"], max(1, round(options.rate * STEP)))):
-            holder.open()
+        for _number in range(min(holder.missing, max(1, round(options.rate * STEP)))):
+            holder.begin()
         holder.look()
         holder.feed()
         if time.monotonic() - said >= 1:
