@@ -292,7 +292,7 @@ def test_archive_is_reproducible_and_names_itself(tmp_path: pathlib.Path) -> Non
 
 def test_sabotage_changes_the_revision(tmp_path: pathlib.Path) -> None:
     revisions = {build.build("3", tmp_path, broken)["revision"] for broken in (None, *build.BROKEN)}
-    assert len(revisions) == 4
+    assert len(revisions) == len(build.BROKEN) + 1
 
 
 @pytest.mark.parametrize(
@@ -572,6 +572,24 @@ def test_sabotaged_releases_start_and_fail_as_named(tmp_path: pathlib.Path, serv
         sabotaged.start()
         assert {path: sabotaged.get(path)[0] for path in expected} == expected
         assert sabotaged.get("/version")[1]["release"] == "3"
+    finally:
+        sabotaged.stop()
+
+
+@pytest.mark.parametrize(("broken", "status"), [("slow", 200), ("later", 500)])
+def test_sabotage_that_shows_with_time(tmp_path: pathlib.Path, service: Service, broken: str, status: int) -> None:
+    sabotaged = Service(unpack(tmp_path, "3", broken), Postgres(pathlib.Path(), pathlib.Path(), 0, None), LEDGER_SABOTAGE_SECONDS="1.5")
+    sabotaged.environment.update({**service.environment, "PORT": str(sabotaged.port), "TMPDIR": str(sabotaged.scratch)})
+    try:
+        sabotaged.migrate()
+        sabotaged.start()
+        deadline = time.monotonic() + 60
+        while sabotaged.get("/entries?client=a")[0] != status and time.monotonic() < deadline:
+            time.sleep(0.2)
+        begun = time.monotonic()
+        assert sabotaged.get("/entries?client=a")[0] == status
+        assert (time.monotonic() - begun >= 1.5) == (broken == "slow")
+        assert sabotaged.get("/health/ready")[0] == 200
     finally:
         sabotaged.stop()
 

@@ -163,16 +163,16 @@ def go_back(place: LabPlace, _choose: random.Random) -> Deed:
     return Deed(ended.seconds, begun, (*ended.must_be(True), *serves(place, release)), release)
 
 
-def kill_controller(mark: str, place: LabPlace, choose: random.Random) -> Deed:
-    """SIGKILL a deployment in a phase, leave the site to itself for a while, and run the deployment again."""
+def kill_controller(playbook: str, mark: str, place: LabPlace, choose: random.Random) -> Deed:
+    """SIGKILL a deployment in a phase, leave the site to itself for a while, and run the same again."""
     release, begun, started = other_good(place), time.time(), time.monotonic()
-    playbook = place.start_deploy(release)
-    playbook.wait_for(mark)
+    run = place.start_deploy(release, playbook)
+    run.wait_for(mark)
     time.sleep(choose.uniform(0, PHASE_SECONDS))
-    if not playbook.kill():
+    if not run.kill():
         raise DrillFailed(f"the run had ended when it was to be killed at {mark}")
     time.sleep(CUT_OFF_SECONDS)
-    again = place.deploy(release)
+    again = place.deploy(release, playbook)
     return Deed(round(time.monotonic() - started, 1), begun, (*again.must_be(True), *serves(place, release)), release)
 
 
@@ -255,11 +255,16 @@ PHASES = {
     "fetch": r"^PLAY \[\(\d+/\d+\) FETCH",
     "migrate": r"^PLAY \[\(\d+/\d+\) MIGRATE",
     "start": r"^TASK \[.*: Start \| Start the slot",
+    "soak": r"^TASK \[.*: Soak \| Ask",
+    "canary": r"^TASK \[.*: Canary \| Judge",
     "switch": r"^TASK \[.*: Switch \| Send",
     "verify": r"^TASK \[.*: Verify \| ",
     "record": r"^PLAY \[\(\d+/\d+\) RECORD",
 }
 """What a deployment prints when a phase begins."""
+
+KILLED = {"canary": "canary"}
+"""The playbook that is killed in a phase, if it is not ``deploy``."""
 
 SCENARIOS = (
     Scenario("quiet", "nothing", nothing),
@@ -281,7 +286,12 @@ SCENARIOS = (
         back_within=120,
     ),
     *(
-        Scenario(f"kill-{phase}", f"SIGKILL of the controller in the phase {phase}, and `deploy` again", functools.partial(kill_controller, mark), changes=True)
+        Scenario(
+            f"kill-{phase}",
+            f"SIGKILL of the controller in the phase {phase}, and the same again",
+            functools.partial(kill_controller, KILLED.get(phase, "deploy"), mark),
+            changes=True,
+        )
         for phase, mark in PHASES.items()
     ),
     Scenario("idle", f"{IDLE_CONNECTIONS:,} idle connections", functools.partial(hold_connections, {"idle": IDLE_CONNECTIONS})),

@@ -152,7 +152,7 @@ def playbook_names(*paths: str) -> str:
 
 def test_the_phases_are_those_of_a_deployment() -> None:
     """A phase that a deployment has no more, or calls otherwise, would never be killed."""
-    printed = playbook_names("playbooks/deploy.yml", *(f"roles/app_host/tasks/{name}.yml" for name in ("start", "switch", "verify")))
+    printed = playbook_names("playbooks/deploy.yml", *(f"roles/app_host/tasks/{name}.yml" for name in ("start", "soak", "canary_step", "switch", "verify")))
     for phase, mark in scenarios.PHASES.items():
         assert re.search(mark, printed, re.MULTILINE), phase
 
