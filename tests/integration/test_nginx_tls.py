@@ -109,6 +109,8 @@ class Answer(t.NamedTuple):
 class Balancer:
     """An nginx with its own view of the folders that the role writes, and the role, run by ansible-playbook in the same view."""
 
+    folders = FOLDERS
+
     def __init__(self, folder: pathlib.Path) -> None:
         """Make the folders and the name space, and start nginx with next to nothing."""
         self.folder = folder
@@ -117,12 +119,12 @@ class Balancer:
         self.apps: list[App] = []
         self.odd = False
         self.pair = make_pair("shop.test", "*.shop.test")
-        for name in FOLDERS:
+        for name in self.folders:
             (folder / name).mkdir()
         shutil.copy("/etc/nginx/mime.types", folder / "etc/mime.types")
         (folder / "etc/nginx.conf").write_text("pid /run/nginx.pid; error_log /var/log/nginx/error.log; events {}\n")
-        mounts = " && ".join(f"mount --bind {folder / name} {target}" for name, target in FOLDERS.items())
-        script = f"mkdir -p {STATE} && {mounts} && echo ready && exec sleep 900"
+        mounts = " && ".join(f"mount --bind {folder / name} {target}" for name, target in self.folders.items())
+        script = f"mkdir -p {' '.join(self.folders.values())} && {mounts} && echo ready && exec sleep 900"
         self._holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout and self._holder.stdout.readline() == "ready\n"
         self.inside("nginx")

@@ -10,6 +10,8 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._nginx.acme import acme_problems
+
 Data = t.Mapping[str, t.Any]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -212,5 +214,6 @@ def problems(request: Data, now: datetime.datetime | None = None) -> list[str]:
     if unknown:
         found.append(f"nginx_tls_error_pages has {', '.join(unknown)}; it may have {', '.join(request.get('pages') or [])}")
     found += _virtual(request)
+    found += acme_problems(request)
     moment = now or datetime.datetime.now(datetime.timezone.utc)
-    return found + [text for text in (certificate_problem(site, moment) for site in sites) if text]
+    return found + [text for text in (certificate_problem(site, moment) for site in sites if not site.get("acme")) if text]
