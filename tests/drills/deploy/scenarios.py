@@ -39,21 +39,28 @@ CUT_OFF_SECONDS = 3
 """How long the site is left to itself after the controller was killed."""
 
 FULL_DISK = """mkdir -p /run/drill{folder}
-mount -t tmpfs -o size=2m,mode=755 drill /run/drill{folder}
-cp -a {folder}/. /run/drill{folder}/
+mount -t tmpfs -o size=4m,mode=755 drill /run/drill{folder}
+{fill}
 dd if=/dev/zero of=/run/drill{folder}/drill-fill bs=4k 2>/dev/null || true
 mount --bind /run/drill{folder} {folder}
 {then}
 """
 """Let a folder lie on a disk that is full: at every moment there is one with all its files."""
 
-ROOMY_DISK = """umount {folder}
-{then}
-umount /run/drill{folder}
+ROOMY_DISK = """if mountpoint -q {folder}; then
+    umount --lazy {folder}
+    {then}
+fi
+if mountpoint -q /run/drill{folder}; then
+    umount --lazy /run/drill{folder}
+fi
 """
 
-FULL_FOLDERS = {"/etc/nginx": "true", "/var/log/nginx": "nginx -s reopen"}
-"""What lies on the full disk, and what has to be done afterwards for that to be used."""
+FULL_FOLDERS = {
+    "/etc/nginx": {"fill": "cp -a /etc/nginx/. /run/drill/etc/nginx/", "then": "true"},
+    "/var/log/nginx": {"fill": "install -o www-data -g adm -m 0640 /dev/null /run/drill/var/log/nginx/access.log", "then": "nginx -s reopen"},
+}
+"""What lies on the full disk, what of it has to be there, and what has to be done for it to be used."""
 
 SOUND = """nginx -t -q
 test "$(cat /run/nginx.pid)" = "$(cat /run/drill-nginx.pid)"
@@ -231,9 +238,9 @@ def wrong_value(place: LabPlace) -> Ended:
 def no_room(place: LabPlace) -> Ended:
     """Converge the balancer with a change while the disk of its files, and of its logs, is full."""
     with contextlib.ExitStack() as stack:
-        for folder, then in FULL_FOLDERS.items():
-            stack.callback(place.shell, ROOMY_DISK.format(folder=folder, then=then))
-            place.shell(FULL_DISK.format(folder=folder, then=then))
+        for folder, what in FULL_FOLDERS.items():
+            stack.callback(place.shell, ROOMY_DISK.format(folder=folder, **what))
+            place.shell(FULL_DISK.format(folder=folder, **what))
         return place.balance(nginx_tls_gzip_types=["text/css"])
 
 
