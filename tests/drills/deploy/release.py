@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pathlib
 import tarfile
@@ -29,15 +30,17 @@ FAULTS = {
 
 
 def build(release: str, folder: pathlib.Path) -> pathlib.Path:
-    """Write the archive of a release into a folder, unless it is there, and return its path."""
+    """Write the archive of a release into a folder, unless it is there, and return its path: the same release is the same bytes."""
     path = folder / f"drill-{release}.tar.gz"
     if path.exists():
         return path
     files = {"server.py": SOURCE.read_bytes(), "RELEASE": f"{release}\n".encode(), "FAULT": f"{FAULTS.get(release, '')}\n".encode()}
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as archive:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
         for name, content in sorted(files.items()):
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
+    path.write_bytes(gzip.compress(raw.getvalue(), mtime=0))
     return path

@@ -164,6 +164,8 @@ def test_archives(tmp_path: pathlib.Path, name: str) -> None:
     with tarfile.open(path) as archive:
         assert archive.extractfile("RELEASE").read().decode() == f"{name}\n"
         assert archive.extractfile("FAULT").read().decode() == f"{release.FAULTS.get(name, '')}\n"
+    again = release.build(name, tmp_path / "again")
+    assert again.read_bytes() == path.read_bytes()
     assert path.name == f"{yaml.safe_load((ROOT / lab.VARS).read_text(encoding='utf-8'))['app_host_name']}-{name}.tar.gz"
 
 
