@@ -42,7 +42,8 @@ def _ends(part: str, ended: str) -> t.Callable[[Facts], t.Iterator[Hit]]:
 def _not_yet(facts: Facts) -> t.Iterator[Hit]:
     for certificate in facts["served"]:
         if certificate["not_before"] > facts["now"] + 60:
-            yield Hit(certificate["where"], f"the certificate of {certificate['name'] or 'nobody'} begins in {duration(certificate['not_before'] - facts['now'])}")
+            begins = duration(certificate["not_before"] - facts["now"])
+            yield Hit(certificate["where"], f"the certificate of {certificate['name'] or 'nobody'} begins in {begins}")
 
 
 _RENEW = "Renew it, and find out why nobody did: see the timer and the journal of the renewal."

@@ -98,14 +98,14 @@ def read_packages(run: Run, listeners: t.Iterable[dict[str, t.Any]]) -> dict[str
     if status != 0:
         raise NotKnown(f"apt-get says: {_told(err, status)}")
     _status, settings, _err = run(["apt-config", "dump", "APT::Periodic"])
-    programs = {_link(f"/proc/{entry['pid']}/exe") for entry in listeners if entry["pid"] and not entry["address"].startswith("127.") and entry["address"] != "::1"}
+    reached = [entry["pid"] for entry in listeners if entry["pid"] and not entry["address"].startswith("127.") and entry["address"] != "::1"]
     reboot = "/run/reboot-required"
     return {
         "updates": parse_updates(out),
         "lists_age_seconds": _lists_age(),
         "unattended": os.path.exists("/usr/bin/unattended-upgrade") and bool(re.search(r'APT::Periodic::Unattended-Upgrade "[1-9a-z]', settings)),
         "reboot_required": f"asked for by {', '.join(_text(reboot + '.pkgs').split()) or 'a package'}" if os.path.exists(reboot) else "",
-        "exposed": sorted(_packages_of(run, programs)),
+        "exposed": sorted(_packages_of(run, {_link(f"/proc/{pid}/exe") for pid in reached})),
         "stale": _stale(),
     }
 

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A search of folders for secrets that everybody on the host can read, for files that everybody can write, and for certificates. Reads only.
 
-Only what others can reach is read: a folder that they cannot enter is passed over whole, so a search as root costs little and reads no secret that is kept well.
+Only what others can reach is read: a folder that they cannot enter is passed over whole, so a search as root costs little, and reads no secret that is kept
+well.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ LISTS_DAYS = 7
 SHOWN = 12
 """So many packages are named."""
 
-_CORE = re.compile(r"(libc6|libssl\d.*|libgnutls\d+.*|openssl|openssh-server|openssh-client|sudo|systemd|libsystemd0|libpam.*|login|linux-image.*|zlib1g|nginx.*)")
+_CORE = re.compile(
+    r"(libc6|libssl\d.*|libgnutls\d+.*|openssl|openssh-server|openssh-client|sudo|systemd|libsystemd0|libpam.*|login|linux-image.*|zlib1g|nginx.*)"
+)
 """What other people's input reaches on nearly every host, or what guards the way to root."""
 
 

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules for ports: what answers from outside against the flows that the inventory declares.
 
-The facts are ``open`` (TCP ports that answered), ``tried`` (numbers and ranges), ``address`` and ``source`` (where they were tried, and from where), ``listeners`` (what the host itself says: ``protocol``,
-``address``, ``port``, ``process``) and ``flows`` (as :func:`read_flows` returns them, None if none are declared).
+The facts are ``open`` (TCP ports that answered), ``tried`` (numbers and ranges), ``address`` and ``source`` (where they were tried, and from where),
+``listeners`` (what the host itself says: ``protocol``, ``address``, ``port``, ``process``) and ``flows`` (as :func:`read_flows` returns them, None if none
+are declared).
 """
 
 from __future__ import annotations
@@ -141,8 +142,8 @@ RULES = (
          "the inventory's base_flows", _undeclared),
     Rule("port_open_to_others", MEDIUM, "is open to more than those it is declared for", "One host that was broken into reaches all the others.",
          "Run the role base with its firewall, or add the source to the flow in base_flows.", "the inventory's base_flows", _wider),
-    Rule("port_udp_undeclared", LOW, "takes datagrams, and nobody declared it", "It can be reached where no firewall is, and its answers may be used against others.",
-         _CLOSE, "the inventory's base_flows", _datagrams),
+    Rule("port_udp_undeclared", LOW, "takes datagrams, and nobody declared it",
+         "It can be reached where no firewall is, and its answers may be used against others.", _CLOSE, "the inventory's base_flows", _datagrams),
     Rule("port_kept_by_firewall", INFO, "is kept from others by the firewall alone", "One mistake in the rules opens it.", _CLOSE,
          "the inventory's base_flows", _kept_by_firewall),
     Rule("flows_not_declared", INFO, "are not declared, so open ports cannot be judged", "Nobody can say which of them should be open.",

@@ -102,7 +102,8 @@ def combine(hosts: t.Mapping[str, Facts], accept: t.Iterable[Facts], fail_on: st
         gaps.update({f"{host} from {place}": reason for place, reason in failed.items()})
         not_judged += [{"host": host, **entry} for entry in missing]
         findings += [finding for area, part in parts.items() for finding in judge(AREAS[area], part, host, area)]
-    judged = sorted((_accepted(finding, acceptances, now.date()) for finding in findings), key=lambda each: (rank(each.severity), each.host, each.area, each.id))
+    judged = [_accepted(finding, acceptances, now.date()) for finding in findings]
+    judged.sort(key=lambda finding: (rank(finding.severity), finding.host, finding.area, finding.id))
     return _report(Scanned(judged, gaps, not_judged, acceptances), fail_on, now, len(hosts))
 
 

@@ -109,7 +109,8 @@ RULES = (
          "Use the ciphers of Mozilla's intermediate profile.", MOZILLA, _no_forward_secrecy),
     Rule("tls_grade", MEDIUM, "is graded below A", "Something in it is weaker than it is elsewhere.", "See what testssl takes points off for.",
          "SSL Labs server rating guide, by testssl.sh", _grade),
-    Rule("tls_newest", LOW, "does not speak TLS 1.3", "Connections begin slower, and old ways stay open.", "Set ssl_protocols TLSv1.2 TLSv1.3.", MOZILLA, _newest),
+    Rule("tls_newest", LOW, "does not speak TLS 1.3", "Connections begin slower, and old ways stay open.", "Set ssl_protocols TLSv1.2 TLSv1.3.", MOZILLA,
+         _newest),
     Rule("tls_not_tested", MEDIUM, "speaks TLS, and could not be tested", "What was not tested is not known.", "Run testssl.sh by hand to see why.",
          "testssl.sh", _not_tested),
 )  # fmt: skip

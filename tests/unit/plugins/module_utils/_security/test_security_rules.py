@@ -21,8 +21,9 @@ NOW = 1_800_000_000
 def sshd(*matches: dict[str, t.Any], **settings: str) -> dict[str, t.Any]:
     """Facts of an SSH server; one that is well unless something else is given."""
     well = {
-        "passwordauthentication": "no", "kbdinteractiveauthentication": "no", "permitemptypasswords": "no", "permitrootlogin": "no", "hostbasedauthentication": "no",
-        "permituserenvironment": "no", "strictmodes": "yes", "x11forwarding": "no", "maxauthtries": "4", "logingracetime": "60", "loglevel": "VERBOSE",
+        "passwordauthentication": "no", "kbdinteractiveauthentication": "no", "permitemptypasswords": "no", "permitrootlogin": "no",
+        "hostbasedauthentication": "no", "permituserenvironment": "no", "strictmodes": "yes", "x11forwarding": "no", "maxauthtries": "4", "logingracetime": "60",
+        "loglevel": "VERBOSE",
         "ciphers": "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes256-ctr",
         "kexalgorithms": "mlkem768x25519-sha256,sntrup761x25519-sha512,curve25519-sha256,diffie-hellman-group16-sha512,diffie-hellman-group-exchange-sha256",
         "macs": "umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512",
@@ -180,14 +181,16 @@ CASES: list[tuple[str, str, t.Any, str, t.Any]] = [
     ("headers", "header_hsts", site(strict_transport_security=None), "medium", site()),
     ("headers", "header_hsts", site(strict_transport_security="max-age=300"), "low", site()),
     ("headers", "header_csp", site(content_security_policy=None), "medium", site()),
-    ("headers", "header_csp", site(content_security_policy="script-src 'self' 'unsafe-inline'"), "low", site(content_security_policy="style-src 'unsafe-inline'")),
+    ("headers", "header_csp", site(content_security_policy="script-src 'self' 'unsafe-inline'"), "low",
+     site(content_security_policy="style-src 'unsafe-inline'")),
     ("headers", "header_frames", site(content_security_policy=None, x_frame_options=None), "medium", site(content_security_policy=None)),
     ("headers", "header_sniffing", site(x_content_type_options=None), "low", site()),
     ("headers", "header_referrer", site(referrer_policy="unsafe-url"), "low", site(referrer_policy="no-referrer, strict-origin")),
     ("headers", "header_version", site(server="nginx/1.26.3"), "low", site()),
     ("headers", "header_version", site(x_powered_by="PHP"), "low", site()),
     ("headers", "header_outdated", site(x_xss_protection="1; mode=block"), "low", site(x_xss_protection="0")),
-    ("headers", "header_origins", site(access_control_allow_origin="*", access_control_allow_credentials="true"), "high", site(access_control_allow_origin="*")),
+    ("headers", "header_origins", site(access_control_allow_origin="*", access_control_allow_credentials="true"), "high",
+     site(access_control_allow_origin="*")),
     ("headers", "cookie_flags", site(set_cookie="session=...; Path=/; HttpOnly"), "medium", site(set_cookie="s=...; Secure; HttpOnly; SameSite=Lax")),
     ("headers", "cookie_flags", site(set_cookie="session=...; Secure"), "low", site()),
     ("headers", "plain_http", plain(200), "high", plain(308, "https://site/")),
@@ -223,7 +226,8 @@ def test_a_well_host_has_no_finding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flow", "words"), [({"port": "https"}, "https is no port"), ({"port": 22, "from": ["app1"], "what": "ssh"}, "'app1'.*ssh"), ({"ports": ["1-x"]}, "1-x is no port")]
+    ("flow", "words"),
+    [({"port": "https"}, "https is no port"), ({"port": 22, "from": ["app1"], "what": "ssh"}, "'app1'.*ssh"), ({"ports": ["1-x"]}, "1-x is no port")],
 )
 def test_a_flow_that_cannot_be_read(flow: dict[str, t.Any], words: str) -> None:
     """It is named."""
