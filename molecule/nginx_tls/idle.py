@@ -80,9 +80,9 @@ def main() -> None:
     target = (context, options.address, options.port, options.path)
     connections: list[ssl.SSLSocket] = []
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        for _ in range(ROUNDS):
+        for dummy in range(ROUNDS):
             connections = [connection for connection in connections if is_kept(connection, options.path)]
-            connections += pool.map(lambda _: open_one(*target), range(options.count - len(connections)))
+            connections += pool.map(lambda dummy: open_one(*target), range(options.count - len(connections)))
     started = time.monotonic()
     last = open_one(*target)
     seconds = time.monotonic() - started

@@ -264,7 +264,7 @@ def shares(balancer: Balancer, count: int = 400) -> dict[str, int]:
     """How many of many requests each slot got."""
     connection = balancer.connect()
     found: dict[str, int] = {}
-    for _ in range(count):
+    for dummy in range(count):
         connection.request("GET", "/")
         slot = json.loads(connection.getresponse().read())["app"].partition("-")[0]
         found[slot] = found.get(slot, 0) + 1
@@ -322,7 +322,7 @@ def release_late(balancer: Balancer, released: list[float]) -> None:
 def test_a_drain_waits_for_requests_and_outlives_the_role(balancer: Balancer) -> None:
     """The server gets no new request, finishes those that it has, and stays out until it is put back."""
     drain = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
-    slow = [balancer.connect() for _ in range(2)]
+    slow = [balancer.connect() for dummy in range(2)]
     for connection in slow:
         connection.request("GET", "/slow")
     released: list[float] = []
@@ -332,14 +332,14 @@ def test_a_drain_waits_for_requests_and_outlives_the_role(balancer: Balancer) ->
     result = done["Drain | Take the server out, or put it back"]["results"][0]
     assert result["requests_left"] == 0 and result["actions"] == ["drain app1 in the upstream shop", "reload nginx"]
     assert [connection.getresponse().status for connection in slow] == [200, 200]
-    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
+    assert {balancer.ask().app for dummy in range(12)} == {"blue-app2"}
     assert balancer.play("drain", "look", "assert", "configure", "reload", **drain)["changed"] == 0
     assert balancer.site_run(nginx_tls_read_timeout="59s")["changed"] == 2
-    assert {balancer.ask().app for _ in range(12)} == {"blue-app2"}
+    assert {balancer.ask().app for dummy in range(12)} == {"blue-app2"}
     last = balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app2"})
     assert "could not drain app2 in the upstream shop: no other server gets requests" in str(last)
     assert balancer.play("drain", **drain, nginx_tls_drain_state="active")["changed"] == 1
-    assert {balancer.ask().app for _ in range(12)} == {"blue-app1", "blue-app2"}
+    assert {balancer.ask().app for dummy in range(12)} == {"blue-app1", "blue-app2"}
     assert not list(balancer.live.glob("drained-*"))
 
 
@@ -384,7 +384,7 @@ def test_what_nginx_refuses_never_reaches_it(balancer: Balancer) -> None:
 
 def test_a_reload_that_does_not_hold_is_undone(balancer: Balancer) -> None:
     """A port that another program has, which nginx finds out only then, and a site that shows another certificate than it shall."""
-    files, master, _ = balancer.state()
+    files, master, dummy = balancer.state()
     with socket.create_server(("127.0.0.1", 0)) as other:
         message = balancer.site_run(nginx_tls_status_port=other.getsockname()[1])["failed"]
         port = other.getsockname()[1]
@@ -462,7 +462,7 @@ def test_limits_and_pages(balancer: Balancer) -> None:
         app.go_on.clear()
     changed = {"nginx_tls_limit_zones": zones, "nginx_tls_sites": [site], "nginx_tls_error_pages": pages, "nginx_tls_limit_retry_after": 7}
     assert not balancer.site_run(**changed, nginx_tls_header_buffers="2 1k", nginx_tls_connections_per_address=4)["failed"]
-    assert [balancer.ask("/login").status for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert [balancer.ask("/login").status for dummy in range(5)] == [200, 200, 200, 429, 429]
     limited = balancer.ask("/login", Accept="text/html")
     assert limited.body == "<h1>our own page</h1>\n" and limited.headers["retry-after"] == "7"
     assert balancer.ask("/login/other").status == 200
@@ -475,7 +475,7 @@ def test_limits_and_pages(balancer: Balancer) -> None:
     late = balancer.ask("/slow", Accept="application/json")
     assert late.status == 504 and json.loads(late.body)["error"] == "timeout"
     assert balancer.ask("/ill").status == 503 and balancer.ask("/ill").app.startswith("blue")
-    slow = [balancer.connect() for _ in range(6)]
+    slow = [balancer.connect() for dummy in range(6)]
     for connection in slow:
         connection.request("GET", "/slowly")
     time.sleep(1)
@@ -486,7 +486,8 @@ def test_limits_and_pages(balancer: Balancer) -> None:
     assert nothing.status == 503 and json.loads(nothing.body)["error"] == "unavailable" and "retry-after" in nothing.headers
     lines = balancer.log()
     assert {line["limited"] for line in lines if line["uri"] == "/login"} == {"PASSED", "REJECTED"}
-    assert {line["pool"] for line in lines if line["uri"] == "/ill"} == {"shop_blue"}
+    assert {line["pool"] for line in lines if line["uri"] in ("/ill", "/slow")} == {"shop_blue"}
+    assert {line["pool"] for line in lines if line["status"] == 503 and line["uri"] == "/"} == {""}
     assert all(abs(line["msec"] - time.time()) < 3600 and line["site"] == "shop.test" for line in lines if line["uri"] == "/login")
 
 
@@ -497,7 +498,7 @@ def test_a_dead_server_is_left_alone(balancer: Balancer) -> None:
     upstreams = [balancer.upstream(servers=[{"name": "app1", "address": "127.0.0.1"}, {"name": "app2", "address": "127.0.0.2"}], balance="least_conn")]
     upstreams[0]["slots"] = {"blue": dead, "green": balancer.slots["green"]}
     assert not balancer.site_run(nginx_tls_upstreams=upstreams)["failed"]
-    assert {balancer.ask().app for _ in range(10)} == {"green-app1", "green-app2"}
+    assert {balancer.ask().app for dummy in range(10)} == {"green-app1", "green-app2"}
 
 
 def test_another_balancer_in_front(balancer: Balancer) -> None:

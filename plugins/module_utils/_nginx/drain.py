@@ -68,7 +68,7 @@ class Text:
 
 
 def _end(text: str) -> tuple[str, int]:
-    address, _, port = text.rpartition(":")
+    address, dummy, port = text.rpartition(":")
     bare = address.strip("[]")
     try:
         return str(ipaddress.ip_address(bare)), int(port)

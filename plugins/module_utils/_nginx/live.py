@@ -53,7 +53,7 @@ def parse_marks(name: str, files: t.Iterable[str]) -> Upstream:
     """What the names of an upstream's files mean; hidden files, such as those of a swap that is under way, mean nothing."""
     shown = sorted(file for file in files if not file.startswith("."))
     canary = [file.removeprefix(_CANARY).rpartition("-") for file in shown if file.startswith(_CANARY)]
-    shares = [(int(percent), slot) for slot, _, percent in canary if percent.isdecimal()]
+    shares = [(int(percent), slot) for slot, dummy, percent in canary if percent.isdecimal()]
     percent, slot = max(shares, default=(0, ""))
     others = (MAINTENANCE, _CANARY, _DRAINED)
     return Upstream(

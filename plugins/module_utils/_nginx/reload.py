@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import posixpath
-import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.apply import Store
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.restore import restore_generation

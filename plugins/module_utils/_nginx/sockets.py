@@ -21,7 +21,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
     Addresses of IPv4 that are mapped into IPv6 are given as IPv4.
     """
-    packed, _, port = text.partition(":")
+    packed, dummy, port = text.partition(":")
     raw = b"".join(struct.pack("=I", int(packed[start : start + 8], 16)) for start in range(0, len(packed), 8))
     if len(raw) == 4:
         return socket.inet_ntop(socket.AF_INET, raw), int(port, 16)
