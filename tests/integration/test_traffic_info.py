@@ -68,7 +68,7 @@ class Balancer:
             f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\nevents {{}}\nhttp {{ {temporary}\n{log_format()}"
             f"access_log {self.log} json; limit_req_zone $uri zone=all:1m rate=1000r/s;\n"
             f"upstream app_blue {{ server {address}; }}\nupstream app_green {{ server {dead} max_fails=0; server {address} max_fails=0; }}\n"
-            f"server {{ listen 127.0.0.1:{self.port}; location / {{ proxy_pass http://$http_pool; }} }} }}\n", encoding="utf-8",
+            f"server {{ listen 127.0.0.1:{self.port}; location / {{ set $nginx_tls_pool $http_pool; proxy_pass http://$http_pool; }} }} }}\n", encoding="utf-8",
         )
         self._process = subprocess.Popen(["nginx", "-c", config, "-e", f"{folder}/error.log"], stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 30

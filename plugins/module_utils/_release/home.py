@@ -63,7 +63,10 @@ class Installed:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """Who deploys: the ``owner`` of the lock (one run), by whom it was started, since when, when it was last heard of (seconds of the epoch), and its process."""
+    """Who deploys: the ``owner`` of the lock (one run), by whom it was started, since when, when it was last heard of, and its process.
+
+    Times are in seconds of the epoch.
+    """
 
     owner: str
     by: str

@@ -23,7 +23,9 @@ def figures(*milliseconds: int) -> Figures:
     return Figures(len(milliseconds), times=collections.Counter(milliseconds))
 
 
-@pytest.mark.parametrize(("seconds", "milliseconds"), [(0.0, 0), (0.0004, 0), (0.012, 12), (0.999, 999), (1.0, 1000), (1.234, 1240), (12.341, 12400), (60.0, 60000)])
+@pytest.mark.parametrize(("seconds", "milliseconds"), [
+    (0.0, 0), (0.0004, 0), (0.012, 12), (0.999, 999), (1.0, 1000), (1.234, 1240), (12.341, 12400), (60.0, 60000),
+])
 def test_bucket(seconds: float, milliseconds: int) -> None:
     """Exact below a second, at most one percent too much above."""
     assert bucket(seconds) == milliseconds

@@ -54,7 +54,8 @@ def test_a_line(given: bytes, expected: tuple[object, ...] | None) -> None:
 def test_kinds_of_ends(tmp_path: pathlib.Path) -> None:
     """Errors, requests that were given up, and those that another server answered."""
     path = tmp_path / "access.log"
-    write(path, line(1), line(2, status=503, upstream="503"), line(3, status=499, seconds="-"), line(4, upstream="502, 200"), line(5, status=404, upstream="404"),
+    write(path, line(1), line(2, status=503, upstream="503"), line(3, status=499, seconds="-"), line(4, upstream="502, 200"),
+          line(5, status=404, upstream="404"),
           line(6, pool="shop_green"), b"rubbish\n")
     window = read(str(path), Position(0, 0, 0.0), ["shop_blue"])
     blue = window.pools["shop_blue"]
