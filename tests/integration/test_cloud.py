@@ -8,9 +8,12 @@ from __future__ import annotations
 import collections
 import contextlib
 import http.client
+import json
 import pathlib
 import re
+import shutil
 import subprocess
+import sys
 import threading
 import time
 import typing as t
@@ -87,6 +90,27 @@ def test_a_task_that_is_run_once_tells_its_exit_code(shop: Site) -> None:
         "app:v2-crash": (1, "EssentialContainerExited"),
         "app:v2-missing": (None, "TaskFailedToStart"),
     }
+
+
+def test_the_sample_application_runs_as_a_task(running: Cloud, tmp_path: pathlib.Path) -> None:
+    """A release of it, started by gunicorn from its folder, answers through the load balancer."""
+    build = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "app" / "build.py"
+    made = subprocess.run([sys.executable, str(build), "--release", "1", "--output", str(tmp_path)], check=True, capture_output=True, text=True)
+    release = tmp_path / "release"
+    shutil.unpack_archive(json.loads(made.stdout)["path"], release)
+    argv = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "ledger.wsgi:app"]
+    environment = {"LEDGER_ADDRESS": "{address}", "LEDGER_WORKERS": "1", "LEDGER_REDIS_URL": "redis://127.0.0.1:1"}
+    environment["LEDGER_DATABASE_URL"] = "postgresql://ledger@127.0.0.1:1/ledger"
+    running.control("image", image="ledger", argv=argv, folder=str(release), environment=environment)
+    with site(running, "ledger") as shop:
+        for group in (shop.blue, shop.green):
+            shop.elb.modify_target_group(TargetGroupArn=group, HealthCheckPath="/health/live")
+        shop.service("blue", "ledger:1", shop.blue, 1, healthCheckGracePeriodSeconds=100_000)
+        shop.wait_healthy(shop.blue, 1)
+        connection = http.client.HTTPConnection(*shop.address, timeout=30)
+        connection.request("GET", "/version")
+        assert json.loads(connection.getresponse().read())["release"] == "1"
+        connection.close()
 
 
 def test_weights_are_followed_within_the_propagation_delay(shop: Site) -> None:
