@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients of AWS, and its errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+
+try:
+    import botocore.exceptions as botocore_errors
+except ImportError:  # the module says that boto3 is missing
+    botocore_errors = None  # type: ignore[assignment]
+
+RETRIES = 6
+LONGEST_DELAY = 20
+"""Seconds between two tries of a call that is refused as one too many. Six tries take about a minute."""
+
+
+class AwsError(MainstayError):
+    """A call that AWS refused; ``code`` is its error code."""
+
+    def __init__(self, doing: str, cause: object, next_step: str = "", code: str = "", **details: t.Any) -> None:
+        """See :class:`MainstayError`."""
+        super().__init__(doing, cause, next_step, **details)
+        self.code = code
+
+
+class NoReply(MainstayError):
+    """A call of which nobody knows whether it was done: the connection ended before the answer."""
+
+
+def client(module: t.Any, service: str, *more_codes: str) -> t.Any:
+    """Return a client that tries again what AWS refuses for the moment.
+
+    Args:
+        module: an ``AnsibleAWSModule``.
+        service: boto3's name of the service.
+        more_codes: error codes that pass by themselves too.
+    """
+    return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)))
+
+
+@contextlib.contextmanager
+def calling(doing: str) -> t.Iterator[None]:
+    """Turn boto3's errors into ours.
+
+    Args:
+        doing: what is attempted, as a verb phrase with its object.
+
+    Raises:
+        AwsError: AWS refused the call.
+        NoReply: the answer was lost.
+        MainstayError: the call was not sent, for example since there are no credentials.
+    """
+    try:
+        yield
+    except botocore_errors.ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        message = error.response.get("Error", {}).get("Message", "") or str(error)
+        raise AwsError(doing, f"{code}: {message}", hint(code), code) from error
+    except botocore_errors.HTTPClientError as error:
+        raise NoReply(doing, error, "look whether AWS did it before it is tried again") from error
+    except botocore_errors.BotoCoreError as error:
+        raise MainstayError(doing, error, "see whether credentials and the address of the service are right") from error
+
+
+def hint(code: str) -> str:
+    """Return the next step for an error code, or nothing."""
+    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        return "give the role the permission for this call; the module's documentation lists all that it needs"
+    if "Throttling" in code or code == "PriorRequestNotComplete":
+        return "AWS was still busy after several tries; run it again later"
+    return ""

@@ -1,0 +1,254 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""route53_failover against the cloud of the tests: real endpoints, real checks, and a client that asks the name servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+import pytest
+from cloud import FIXTURE, Cloud, cloud
+from ports import free_port
+from postgres_cluster import until
+from servers import Runner
+
+APPLICATION = FIXTURE / "cloudsim" / "app.py"
+ADDRESSES = {"primary": "127.0.0.2", "secondary": "127.0.0.3"}
+
+
+@pytest.fixture(scope="module")
+def running() -> t.Iterator[Cloud]:
+    """A cloud for all tests of this file, with changes that come into force soon."""
+    with cloud() as started:
+        started.control("set", sync=5)
+        yield started
+
+
+@dataclasses.dataclass
+class World:
+    """A hosted zone, and two small applications that its name can point at."""
+
+    cloud: Cloud
+    zone: str
+    name: str
+    port: int
+    run: Runner
+    processes: dict[str, subprocess.Popen[bytes]]
+
+    def start(self, side: str) -> None:
+        """Start the application of a side."""
+        argv = [sys.executable, "-S", str(APPLICATION), ADDRESSES[side], str(self.port), f"app:{side}"]
+        self.processes[side] = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+
+    def stop(self, side: str) -> None:
+        """End the application of a side."""
+        self.processes[side].kill()
+        self.processes[side].wait(10)
+
+    def options(self, **more: t.Any) -> dict[str, t.Any]:
+        """Return the module's options: both sides with a health check and a probe."""
+        given: dict[str, t.Any] = {
+            "endpoint_url": self.cloud.endpoint_url,
+            "access_key": "AKIATEST",
+            "secret_key": "SentinelAWS",
+            "region": "eu-central-1",
+            "hosted_zone_id": self.zone,
+            "name": self.name,
+            "ttl": 10,
+            "probes": 2,
+            "min_interval": 0,
+        }
+        for side, address in ADDRESSES.items():
+            check = {"type": "HTTP", "ip_address": address, "port": self.port, "path": "/health", "interval": 10, "failure_threshold": 2}
+            given[side] = {"addresses": [address], "health_check": check, "probe": {"url": f"http://{address}:{self.port}/health"}}
+        return {**given, **more}
+
+    def __call__(self, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+        """Run the module."""
+        return self.run("route53_failover", self.options(**more), check)
+
+    def info(self) -> dict[str, t.Any]:
+        """Run the info module."""
+        names = ("endpoint_url", "access_key", "secret_key", "region", "hosted_zone_id", "name")
+        return self.run("route53_failover_info", {name: self.options()[name] for name in names})
+
+    def records(self) -> list[dict[str, t.Any]]:
+        """Return the zone's records, without those of the zone itself."""
+        rows = self.cloud.client("route53").list_resource_record_sets(HostedZoneId=self.zone)["ResourceRecordSets"]
+        return [row for row in rows if row["Type"] not in ("NS", "SOA")]
+
+
+@pytest.fixture
+def world(running: Cloud, run_module: Runner, request: pytest.FixtureRequest) -> t.Iterator[World]:
+    """A zone of its own, and both sides up."""
+    zone = request.node.name.removeprefix("test_").split("[")[0].replace("_", "-")[:40] + ".example."
+    made = running.client("route53").create_hosted_zone(Name=zone, CallerReference=request.node.name)["HostedZone"]["Id"]
+    found = World(running, made.rpartition("/")[2], f"www.{zone}", free_port(), run_module, {})
+    for side in ADDRESSES:
+        found.start(side)
+    try:
+        yield found
+    finally:
+        running.control("mend")
+        running.control("set", sync=5)
+        for side in ADDRESSES:
+            found.stop(side)
+
+
+def test_a_pair_is_made_moved_and_removed(world: World) -> None:
+    """Each step planned in check mode, done, and done again without a change."""
+    planned, made, again = world(check=True), world(), world()
+    assert not planned["failed"] and planned["actions"] == made["actions"] and planned["changed"], (planned, made)
+    assert (made["active"], made["previous_active"], made["change_status"]) == ("auto", "absent", "INSYNC")
+    assert not again["changed"] and again["actions"] == [] and again["fingerprint"] == made["fingerprint"]
+    checks = world.cloud.client("route53").list_health_checks()["HealthChecks"]
+    assert len([check for check in checks if check["HealthCheckConfig"].get("Port") == world.port]) == 2
+    until(lambda: world.cloud.addresses(world.name) == [ADDRESSES["primary"]], "the primary")
+
+    name_servers = [f"127.0.0.1:{world.cloud.dns_port}"]
+    pin = {"active": "secondary", "expect_active": "auto", "expect_fingerprint": made["fingerprint"], "verify": "authoritative", "name_servers": name_servers}
+    planned, moved = world(check=True, **pin), world(**pin)
+    assert not moved["failed"], moved
+    assert planned["actions"] == moved["actions"] and planned["records"]["before"] == moved["records"]["before"]
+    assert moved["health"]["secondary"] == {"health_check": True, "probed": True, "problem": ""}
+    assert world.cloud.addresses(world.name) == [ADDRESSES["secondary"]]
+    assert not world(active="secondary")["changed"]
+    seen = world.info()
+    assert (seen["active"], seen["last_switch"]["active"], seen["fingerprint"]) == ("secondary", "secondary", moved["fingerprint"])
+    # There is no way back by itself.
+    world.stop("secondary")
+    until(lambda: False in world.info()["health"].values(), "a failing check")
+    assert world.cloud.addresses(world.name) == [ADDRESSES["secondary"]]
+    world.start("secondary")
+
+    removed = world(state="absent")
+    assert removed["changed"] and world.records() == [] and not world(state="absent")["changed"]
+    left = world.cloud.client("route53").list_health_checks()["HealthChecks"]
+    assert not [check for check in left if check["HealthCheckConfig"].get("Port") == world.port]
+
+
+def test_clients_follow_within_ttl_and_some_seconds(world: World) -> None:
+    """A client that resolves the name again and again sees the new side soon after the run has begun to switch."""
+    assert not world()["failed"]
+    until(lambda: world.cloud.addresses(world.name) == [ADDRESSES["primary"]], "the primary")
+    seen: list[tuple[float, list[str]]] = []
+    end = threading.Event()
+
+    def client() -> None:
+        while not end.wait(0.05):
+            seen.append((time.time(), world.cloud.addresses(world.name)))
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    try:
+        moved = world(active="secondary")
+    finally:
+        end.set()
+        thread.join(30)
+    assert not moved["failed"], moved
+    call = next(each for each in reversed(world.cloud.control("calls")) if each["operation"] == "ChangeResourceRecordSets")
+    first = next(moment for moment, found in seen if found == [ADDRESSES["secondary"]])
+    assert first - call["time"] <= 10 + 5
+    answers = [found for unused, found in seen]
+    assert [] not in answers and answers == sorted(answers), "a client got no answer, or an old one after a new one"
+
+
+def test_an_ill_target_is_refused(world: World) -> None:
+    """Until it is well, or by force with a reason; with both ill nothing is moved."""
+    assert not world()["failed"]
+    before = world.records()
+    world.stop("secondary")
+    refused = world(active="secondary")
+    assert refused["failed"] and refused["reason"] == "target_unhealthy" and world.records() == before
+    world.stop("primary")
+    assert world(active="secondary")["reason"] == "both_unhealthy" and world.records() == before
+    assert "force_reason" in world(active="secondary", force=True)["msg"]
+    forced = world(active="secondary", force=True, force_reason="the primary's region is on fire")
+    assert (forced["active"], forced["forced"], forced["force_reason"]) == ("secondary", True, "the primary's region is on fire"), forced
+    assert "on fire" in str(forced["warnings"])
+
+
+def test_stale_decisions_and_flapping_are_refused(world: World) -> None:
+    """What is live must be what was expected, and the last switch long enough ago."""
+    assert not world()["failed"]
+    for options in ({"expect_active": "secondary"}, {"expect_fingerprint": "0123456789abcdef"}):
+        stale = world(active="secondary", **options)
+        assert (stale["reason"], stale["active"]) == ("stale_expectation", "auto")
+    assert world(active="secondary", min_interval=600)["reason"] == "flap_guard"
+    assert world.info()["active"] == "auto"
+    by_force = world(active="secondary", min_interval=600, force=True, force_reason="a drill")
+    assert by_force["active"] == "secondary" and not by_force["failed"]
+
+
+def test_what_somebody_else_writes_is_never_overwritten(world: World) -> None:
+    """In the middle of a run, and before it."""
+    assert not world()["failed"]
+    began = world.cloud.calls()["route53:ListResourceRecordSets"]
+    process = world.run.start("route53_failover", world.options(active="secondary", probes=6))
+    until(lambda: world.cloud.calls()["route53:ListResourceRecordSets"] >= began + 2, "the module's reading")
+    row = next(row for row in world.records() if row.get("Failover") == "PRIMARY")
+    theirs = {**row, "ResourceRecords": [{"Value": "192.0.2.99"}]}
+    batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": theirs}]}
+    world.cloud.client("route53").change_resource_record_sets(HostedZoneId=world.zone, ChangeBatch=batch)
+    changed = world.records()
+    found = world.run.finish(process)
+    assert found["reason"] == "conflict" and world.records() == changed
+    assert "192.0.2.99" in str(found["live"]) and "192.0.2.99" not in str(found["expected"])
+    # A record of another kind at the name.
+    other = {"Name": world.name, "Type": "A", "SetIdentifier": "third", "Failover": "SECONDARY", "TTL": 5, "ResourceRecords": [{"Value": "192.0.2.3"}]}
+    mine = next(row for row in changed if row.get("Failover") == "SECONDARY")
+    batch = {"Changes": [{"Action": "DELETE", "ResourceRecordSet": mine}, {"Action": "CREATE", "ResourceRecordSet": other}]}
+    world.cloud.client("route53").change_resource_record_sets(HostedZoneId=world.zone, ChangeBatch=batch)
+    refused = world(active="secondary")
+    assert refused["reason"] == "foreign" and "third" in refused["msg"]
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "lost_request", "throttle"])
+def test_a_lost_or_refused_call_ends_well(world: World, fault: str) -> None:
+    """The change is made once, whether its answer, the call itself or AWS's patience was lost."""
+    assert not world()["failed"]
+    world.cloud.fault(fault, "route53", "ChangeResourceRecordSets")
+    moved = world(active="secondary")
+    assert not moved["failed"] and moved["changed"], moved
+    assert moved["change_status"] == ("UNKNOWN" if fault == "lost_reply" else "INSYNC")
+    until(lambda: world.cloud.addresses(world.name) == [ADDRESSES["secondary"]], "the secondary")
+
+
+def test_a_change_that_takes_long_is_told(world: World) -> None:
+    """It is accepted, and the module says so; without a wait it does not ask."""
+    assert not world()["failed"]
+    world.cloud.control("set", sync=2000)
+    slow = world(active="secondary", wait_timeout=1)
+    assert slow["failed"] and slow["changed"] and slow["reason"] == "not_in_sync" and slow["change_id"].startswith("/change/")
+    assert world.info()["active"] == "secondary"
+    assert world(active="primary", wait=False)["change_status"] == "PENDING"
+
+
+def test_weighted_records_move_without_health_checks(world: World) -> None:
+    """By 100 and 0."""
+    sides = {side: {"addresses": [address], "probe": {"url": f"http://{address}:{world.port}/health"}} for side, address in ADDRESSES.items()}
+    made = world(method="weighted", active="primary", verify="testdns", **sides)
+    assert not made["failed"] and "HealthCheckId" not in str(world.records()), made
+    assert world.cloud.addresses(world.name) == [ADDRESSES["primary"]]
+    assert world(method="weighted", active="secondary", verify="testdns", **sides)["previous_active"] == "primary"
+    assert {world.cloud.addresses(world.name)[0] for unused in range(10)} == {ADDRESSES["secondary"]}
+    assert world.info()["active"] == "secondary"
+    assert "active cannot be auto" in world(method="weighted", **sides)["msg"]
+
+
+def test_an_invisible_zone_and_a_missing_permission_are_one_sentence(world: World) -> None:
+    """Before anything is changed."""
+    before = world.cloud.calls()["route53:ChangeResourceRecordSets"]
+    options = world.options(zone="nowhere.example")
+    del options["hosted_zone_id"]
+    assert "there is no public zone of this name" in world.run("route53_failover", options)["msg"]
+    world.cloud.fault("error", "route53", "ListResourceRecordSets", code="AccessDenied", status=403, count=9)
+    refused = world()
+    assert "give the role the permission" in refused["msg"] and "SentinelAWS" not in str(refused)
+    assert world.cloud.calls()["route53:ChangeResourceRecordSets"] == before
