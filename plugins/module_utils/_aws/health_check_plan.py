@@ -4,7 +4,8 @@
 """The health checks that belong to a failover pair. Nothing here asks AWS.
 
 Route 53 API reference, ``CreateHealthCheck``: a caller reference belongs to one health check, for some days even after its end; the type and the
-interval of a check cannot change. So a reference here is made of what the check is for and a generation, and a change of type or interval makes the next generation.
+interval of a check cannot change. So a reference here is made of what the check is for and a generation, and a change of type or interval makes the next
+one.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def test_healthy_is_more_than_18_percent(good: int, bad: int, expected: bool | N
 
 def test_configuration_leaves_out_what_is_not_given() -> None:
     """And sends the name in TLS."""
-    options = {"type": "HTTPS", "ip_address": None, "fqdn": "www.example.com", "port": 443, "path": "/", "search_string": None, "interval": 30, "failure_threshold": 3}
+    options = {"type": "HTTPS", "ip_address": None, "fqdn": "www.example.com", "port": 443, "path": "/", "search_string": None}
+    options |= {"interval": 30, "failure_threshold": 3}
     assert checks.configuration(options) == {
         "Type": "HTTPS",
         "FullyQualifiedDomainName": "www.example.com",
