@@ -22,7 +22,8 @@ def sshd(*matches: dict[str, t.Any], **settings: str) -> dict[str, t.Any]:
     """Facts of an SSH server; one that is well unless something else is given."""
     well = {
         "passwordauthentication": "no", "kbdinteractiveauthentication": "no", "permitemptypasswords": "no", "permitrootlogin": "no",
-        "hostbasedauthentication": "no", "permituserenvironment": "no", "strictmodes": "yes", "x11forwarding": "no", "maxauthtries": "4", "logingracetime": "60",
+        "hostbasedauthentication": "no", "permituserenvironment": "no",
+        "strictmodes": "yes", "x11forwarding": "no", "maxauthtries": "4", "logingracetime": "60",
         "loglevel": "VERBOSE",
         "ciphers": "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes256-ctr",
         "kexalgorithms": "mlkem768x25519-sha256,sntrup761x25519-sha512,curve25519-sha256,diffie-hellman-group16-sha512,diffie-hellman-group-exchange-sha256",
