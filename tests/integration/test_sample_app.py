@@ -31,6 +31,7 @@ import typing as t
 import psycopg2
 import pytest
 import redis
+from patroni_cluster import certificates
 from ports import free_port
 
 APP = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "app"
@@ -137,7 +138,7 @@ class RedisServer:
 
     def client(self, **options: t.Any) -> t.Any:
         """Return a client of it."""
-        return redis.Redis(port=self.port, socket_timeout=2, **options)
+        return redis.Redis("127.0.0.1", self.port, socket_timeout=2, **options)
 
     def start(self, password: str | None = PASSWORD) -> None:
         """Start it and wait until it answers."""
@@ -692,7 +693,7 @@ class Worker:
             self.process.wait()
 
 
-WORKER = ("worker", "--pool=threads", "--concurrency=2", "--without-gossip", "--without-mingle", "--without-heartbeat")
+WORKER = ("worker", "--concurrency=2", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 def test_no_task_is_lost_when_workers_are_replaced(service: Service) -> None:
@@ -714,6 +715,58 @@ def test_no_task_is_lost_when_workers_are_replaced(service: Service) -> None:
     finally:
         for worker in workers:
             worker.kill()
+
+
+class TlsRedisServer(RedisServer):
+    """A server that speaks TLS only."""
+
+    def __init__(self, folder: pathlib.Path, name: str, *settings: str, sentinel: bool = False) -> None:
+        super().__init__(folder, name, *settings, sentinel=sentinel)
+        self.authority = str(folder / "ca.crt")
+        files = [f"tls-cert-file {folder}/member.crt", f"tls-key-file {folder}/member.key", f"tls-ca-cert-file {self.authority}"]
+        tls = ["port 0", f"tls-port {self.port}", "tls-auth-clients no", "tls-replication yes", *files]
+        self.configuration.write_text(self.configuration.read_text() + "\n".join(tls) + "\n")
+
+    def client(self, **options: t.Any) -> t.Any:
+        """Return a client of it."""
+        return super().client(ssl=True, ssl_ca_certs=self.authority, **options)
+
+
+def test_the_queue_behind_sentinels_with_tls_and_users(tmp_path: pathlib.Path, clean: Postgres) -> None:
+    """As in production: TLS everywhere, a user who may do what an application needs, and another password for the Sentinels."""
+    certificates(tmp_path)
+    user = f'user ledger on ">{PASSWORD}" ~* &* +@all -@admin -@dangerous +info +role +wait'
+    master = TlsRedisServer(tmp_path, "master", 'save ""', 'requirepass "admin"', user)
+    watch = [f"sentinel monitor main 127.0.0.1 {master.port} 1", "sentinel auth-pass main admin", 'requirepass "sentinel secret"']
+    sentinel = TlsRedisServer(tmp_path, "sentinel", *watch, sentinel=True)
+    running = Service(
+        unpack(tmp_path, "1"),
+        clean,
+        LEDGER_REDIS_SENTINELS=f"127.0.0.1:1,127.0.0.1:{sentinel.port}",
+        LEDGER_REDIS_SENTINEL_MASTER="main",
+        LEDGER_REDIS_USERNAME="ledger",
+        LEDGER_REDIS_PASSWORD=PASSWORD,
+        LEDGER_REDIS_SENTINEL_PASSWORD="sentinel secret",
+        LEDGER_REDIS_TLS="true",
+        LEDGER_REDIS_CA_FILE=str(tmp_path / "ca.crt"),
+    )
+    running.migrate()
+    workers = []
+    try:
+        master.start("admin")
+        sentinel.start("sentinel secret")
+        running.start()
+        workers.append(Worker(running, "worker", *WORKER))
+        assert running.request("POST", "/entries/later", {"client": "tls", "number": 1, "payload": "x"})[0] == 202
+        wait_for("the row", lambda: running.get("/entries?client=tls")[1]["count"] == 1)
+        assert workers[0].terminate() == 0
+        assert PASSWORD not in workers[0].log.read_text()
+    finally:
+        running.stop()
+        for worker in workers:
+            worker.kill()
+        for server in (sentinel, master):
+            server.stop()
 
 
 def test_the_clock_ticks(service: Service) -> None:
