@@ -88,9 +88,10 @@ class Lab:
     def playbook(self, path: str, *args: str) -> None:
         """Run a playbook of the checkout."""
         argv = ["ansible-playbook", "-i", str(INVENTORY), str(ROOT / path), *args]
+        variables = environment(self.name, self.hosts)
         with self._log.open("a", encoding="utf-8") as stream:
             done = subprocess.run(
-                argv, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(self.name, self.hosts), cwd=ROOT, check=False, timeout=1800
+                argv, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=variables, cwd=ROOT, check=False, timeout=1800
             )
         if done.returncode != 0:
             raise DrillFailed(f"{path} ended with status {done.returncode}; its output is {self._log}")
