@@ -23,7 +23,7 @@ FAULTS = {
     "bad-unready": "unready",
     "bad-errors": "errors",
     "bad-hidden": "hidden",
-    "bad-slow": "slow 0.5",
+    "bad-slow": "slow 1.5",
     "bad-later": f"later {LATER_SECONDS}",
 }
 """The bad releases, and what is wrong with each."""
