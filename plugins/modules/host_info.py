@@ -155,7 +155,12 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
         "user_actions": [step.text for step in survey(parse(params["users"]))],
         "sysctl": facts.sysctl(params["sysctl"]),
         "paths": [path for path in params["paths"] if os.path.exists(path)],
-        "firewall": {"installed": kernel.installed, "refused": kernel.refused, "loaded": kernel.table != "", "current": firewall.is_current(kernel, params["ruleset"])},
+        "firewall": {
+            "installed": kernel.installed,
+            "refused": kernel.refused,
+            "loaded": kernel.table != "",
+            "current": firewall.is_current(kernel, params["ruleset"]),
+        },
         "container": facts.container(run),
         "ssh": {"version": facts.ssh_version(run), **facts.ssh_algorithms(run)},
         "login": {"user": user, "groups": list(groups_of(user)), "address": facts.ssh_client_address()},
