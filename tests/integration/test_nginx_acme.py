@@ -249,7 +249,7 @@ def test_what_cannot_serve_is_not_used(site: Authority) -> None:
 def test_a_wildcard_by_dns_and_other_names(site: Authority) -> None:
     """BIND takes the record by the key; the key is in one private file only; other names order anew."""
     dns = {"RFC2136_NAMESERVER": f"127.0.0.1:{site.dns.port}", "RFC2136_TSIG_KEY": "lego.", "RFC2136_TSIG_SECRET": SENTINEL,
-           "RFC2136_TSIG_ALGORITHM": "hmac-sha256."}
+           "RFC2136_TSIG_ALGORITHM": "hmac-sha256.", "RFC2136_SEQUENCE_INTERVAL": "1"}
     wanted = {"nginx_tls_acme_challenge": "dns-01", "nginx_tls_acme_dns_provider": "rfc2136", "nginx_tls_acme_dns_environment": dns}
     wildcard = site.role(**wanted | {"nginx_tls_acme_challenge": "http-01"}, nginx_tls_sites=[site.acme("shop", "*.acme.test")])
     assert "the site shop has the wildcard *.acme.test, which HTTP-01 cannot prove" in wildcard["failed"]
