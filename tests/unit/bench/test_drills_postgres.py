@@ -211,7 +211,8 @@ def test_page() -> None:
     assert "PostgreSQL 17.6, Patroni 4.0.6, TLS everywhere,\n`ttl` 20" in text and "RUNS=2" in text and "Not judged" not in text
     saved = json.loads(json.dumps(report.as_json(runs, SETTINGS, 7, ["stop-3: not well"])))
     assert saved["seed"] == 7 and saved["problems"] == ["stop-3: not well"] and len(saved["missed"]) == 2 and len(saved["outcomes"]) == 3
-    assert "Not judged: stop-3: not well." in report.page(runs, SETTINGS, "three hosts", 200, Access((), "ledger", "ledger", through=("name", "10.0.0.9", 5000)), ["stop-3: not well"])
+    proxied = Access((), "ledger", "ledger", through=("name", "10.0.0.9", 5000))
+    assert "Not judged: stop-3: not well." in report.page(runs, SETTINGS, "three hosts", 200, proxied, ["stop-3: not well"])
     assert "7 of 1000 acknowledged rows lost" in report.describe(runs[2])
 
 
