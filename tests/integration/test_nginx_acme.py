@@ -158,6 +158,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Authority]:
         authority.stop()
 
 
+@pytest.fixture(name="issued")
+def issued_site(site: Authority) -> Authority:
+    """The same, with the role's files, whichever test comes first."""
+    if not (site.folder / "acme/config.json").exists():
+        assert not site.role()["failed"]
+    return site
+
+
 def test_the_first_certificate_by_http(site: Authority) -> None:
     """A stand-in first, then one that is trusted; a second run of role and program changes nothing."""
     planned = site.role(check=True)
@@ -177,15 +185,15 @@ def test_the_first_certificate_by_http(site: Authority) -> None:
     assert not list((site.folder / "acme_state").rglob("*.key.pem")) and not (site.folder / "acme_state/lego/certificates").exists()
 
 
-def test_a_renewal_by_the_share_that_is_left(site: Authority) -> None:
+def test_a_renewal_by_the_share_that_is_left(issued: Authority) -> None:
     """While more is left nothing happens, then there is a new one; a client that asks all the time gets an answer each time."""
-    assert site.keep("--now")[0] == 0
-    serial, lost, over = site.shown()[0], [], threading.Event()
+    assert issued.keep("--now")[0] == 0
+    serial, lost, over = issued.shown()[0], [], threading.Event()
 
     def ask() -> None:
         while not over.is_set():
             try:
-                site.ask(name="shop.acme.test")
+                issued.ask(name="shop.acme.test")
             except OSError as exc:
                 lost.append(exc)
             time.sleep(0.02)
@@ -193,97 +201,97 @@ def test_a_renewal_by_the_share_that_is_left(site: Authority) -> None:
     client = threading.Thread(target=ask)
     client.start()
     try:
-        end = site.figures()["not_after_timestamp_seconds"]
-        while site.shown()[0] == serial:
+        end = issued.figures()["not_after_timestamp_seconds"]
+        while issued.shown()[0] == serial:
             assert time.time() < end, "it was not renewed"
             before = end - time.time()
-            assert site.keep()[0] == 0
+            assert issued.keep()[0] == 0
             time.sleep(1)
     finally:
         over.set()
         client.join()
     assert before < LIFETIME * SHARE + 3 and not lost
-    assert site.shown()[1] == "ok"
-    accounts = list((site.folder / "acme_state/lego/accounts").rglob("*.key"))
+    assert issued.shown()[1] == "ok"
+    accounts = list((issued.folder / "acme_state/lego/accounts").rglob("*.key"))
     assert len(accounts) == 1
 
 
-def test_a_renewal_that_fails_keeps_the_certificate_and_waits(site: Authority) -> None:
+def test_a_renewal_that_fails_keeps_the_certificate_and_waits(issued: Authority) -> None:
     """The authority does not find the name: the run is red, the former certificate stays, and the next run asks nobody."""
-    assert site.keep("--now")[0] == 0
-    serial = site.shown()[0]
-    site.dns.stop()
+    assert issued.keep("--now")[0] == 0
+    serial = issued.shown()[0]
+    issued.dns.stop()
     try:
-        site.set(key_type="ec384")
-        status, output = site.keep()
+        issued.set(key_type="ec384")
+        status, output = issued.keep()
         assert status == 1 and "could not get a certificate for shop.acme.test" in output, output
-        orders = site.pebble.log.read_text().count("authz")
-        status, output = site.keep()
-        assert status == 1 and "The next try is made after" in output and site.pebble.log.read_text().count("authz") == orders
-        assert site.shown()[0] == serial and site.figures()["failures"] == 1
+        orders = issued.pebble.log.read_text().count("authz")
+        status, output = issued.keep()
+        assert status == 1 and "The next try is made after" in output and issued.pebble.log.read_text().count("authz") == orders
+        assert issued.shown()[0] == serial and issued.figures()["failures"] == 1
     finally:
-        site.dns.start()
-    status, output = site.keep("--now")
+        issued.dns.start()
+    status, output = issued.keep("--now")
     assert status == 0 and "it is ordered in another way now" in output
-    assert site.shown()[0] != serial and site.figures()["failures"] == 0
+    assert issued.shown()[0] != serial and issued.figures()["failures"] == 0
 
 
-def test_what_cannot_serve_is_not_used(site: Authority) -> None:
+def test_what_cannot_serve_is_not_used(issued: Authority) -> None:
     """A certificate of another authority, of another key, or for other names never reaches nginx."""
-    assert site.keep("--now")[0] == 0
-    serial = site.shown()[0]
+    assert issued.keep("--now")[0] == 0
+    serial = issued.shown()[0]
     good, other, strange = make_pair("shop.acme.test", days=2), make_pair("shop.acme.test", days=2), make_pair("strange.test", days=2)
     for certificate, key, reason in [(good, good, "verify the chain"), (good, other, "does not belong to its key"), (strange, strange, "is not for shop")]:
-        fake = site.folder / "fake-lego"
-        (site.folder / "fake.crt").write_text(certificate["certificate"])
-        (site.folder / "fake.key").write_text(key["key"])
-        fake.write_text(f"#!/bin/sh\nmkdir -p /var/lib/nginx-acme/lego/certificates\ncp {site.folder}/fake.* /var/lib/nginx-acme/lego/certificates\n")
+        fake = issued.folder / "fake-lego"
+        (issued.folder / "fake.crt").write_text(certificate["certificate"])
+        (issued.folder / "fake.key").write_text(key["key"])
+        fake.write_text(f"#!/bin/sh\nmkdir -p /var/lib/nginx-acme/lego/certificates\ncp {issued.folder}/fake.* /var/lib/nginx-acme/lego/certificates\n")
         fake.chmod(0o755)
-        site.set(lego=str(fake), key_type="rsa2048")
-        status, output = site.keep("--now")
+        issued.set(lego=str(fake), key_type="rsa2048")
+        status, output = issued.keep("--now")
         assert status == 1 and reason in output, output
-        assert site.shown()[0] == serial
-    site.set(lego="/usr/bin/lego", key_type="ec256")
+        assert issued.shown()[0] == serial
+    issued.set(lego="/usr/bin/lego", key_type="ec256")
 
 
-def test_a_wildcard_by_dns_and_other_names(site: Authority) -> None:
+def test_a_wildcard_by_dns_and_other_names(issued: Authority) -> None:
     """BIND takes the record by the key; the key is in one private file only; other names order anew."""
-    dns = {"RFC2136_NAMESERVER": f"127.0.0.1:{site.dns.port}", "RFC2136_TSIG_KEY": "lego.", "RFC2136_TSIG_SECRET": SENTINEL,
+    dns = {"RFC2136_NAMESERVER": f"127.0.0.1:{issued.dns.port}", "RFC2136_TSIG_KEY": "lego.", "RFC2136_TSIG_SECRET": SENTINEL,
            "RFC2136_TSIG_ALGORITHM": "hmac-sha256.", "RFC2136_SEQUENCE_INTERVAL": "1"}
     wanted = {"nginx_tls_acme_challenge": "dns-01", "nginx_tls_acme_dns_provider": "rfc2136", "nginx_tls_acme_dns_environment": dns}
-    wildcard = site.role(**wanted | {"nginx_tls_acme_challenge": "http-01"}, nginx_tls_sites=[site.acme("shop", "*.acme.test")])
+    wildcard = issued.role(**wanted | {"nginx_tls_acme_challenge": "http-01"}, nginx_tls_sites=[issued.acme("shop", "*.acme.test")])
     assert "the site shop has the wildcard *.acme.test, which HTTP-01 cannot prove" in wildcard["failed"]
-    planned = site.role(check=True, **wanted, nginx_tls_sites=[site.acme("shop", "shop.acme.test", "*.shop.acme.test"), site.acme("new")])
+    planned = issued.role(check=True, **wanted, nginx_tls_sites=[issued.acme("shop", "shop.acme.test", "*.shop.acme.test"), issued.acme("new")])
     assert not planned["failed"] and planned["changed"]
-    assert not site.role(**wanted, nginx_tls_sites=[site.acme("shop", "shop.acme.test", "*.shop.acme.test")])["failed"]
-    status, output = site.keep("--now")
+    assert not issued.role(**wanted, nginx_tls_sites=[issued.acme("shop", "shop.acme.test", "*.shop.acme.test")])["failed"]
+    status, output = issued.keep("--now")
     assert status == 0 and "because its names are other ones now" in output, output
-    assert site.shown("any.shop.acme.test")[1] == site.shown()[1] == "ok"
-    holders = [path for path in site.folder.rglob("*") if path.is_file() and SENTINEL.encode() in path.read_bytes()]
+    assert issued.shown("any.shop.acme.test")[1] == issued.shown()[1] == "ok"
+    holders = [path for path in issued.folder.rglob("*") if path.is_file() and SENTINEL.encode() in path.read_bytes()]
     assert {path.name for path in holders} <= {"secret.env", "named.conf", "vars.json"}
-    assert (site.folder / "acme/secret.env").stat().st_mode & 0o777 == 0o600
+    assert (issued.folder / "acme/secret.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_an_answer_that_only_a_peer_could_have(site: Authority) -> None:
+def test_an_answer_that_only_a_peer_could_have(issued: Authority) -> None:
     """A balancer asks the others, and nobody asks on and on."""
     peers = [{"name": "localhost", "address": "127.0.0.1"}, {"name": "other", "address": "127.0.0.1"}]
-    assert not site.role(nginx_tls_balancers=peers)["failed"]
+    assert not issued.role(nginx_tls_balancers=peers)["failed"]
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{site.http}/.well-known/acme-challenge/x", headers={"Host": "shop.acme.test"}))
+        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{issued.http}/.well-known/acme-challenge/x", headers={"Host": "shop.acme.test"}))
     assert refused.value.code == 404
-    lines = [line["upstream_status"] for line in site.log() if line["uri"] == "/.well-known/acme-challenge/x"]
+    lines = [line["upstream_status"] for line in issued.log() if line["uri"] == "/.well-known/acme-challenge/x"]
     assert sorted(lines) == ["", "404"]
 
 
-def test_a_certificate_that_was_given_stays_until_the_first_one_is_issued(site: Authority) -> None:
+def test_a_certificate_that_was_given_stays_until_the_first_one_is_issued(issued: Authority) -> None:
     """Going from one kind to the other and back, no stand-in is shown in between."""
     pair = make_pair("moved.acme.test")
-    moved = site.acme("moved")
-    assert not site.role(nginx_tls_sites=[{**moved, "acme": False, **pair}])["failed"]
-    serial = site.shown("moved.acme.test")[0]
-    assert not site.role(nginx_tls_sites=[moved])["failed"]
-    assert site.shown("moved.acme.test")[0] == serial and not list((site.folder / "etc/tls").iterdir())
-    assert site.keep()[0] == 0 and site.shown("moved.acme.test")[1] == "ok"
-    assert not site.role(nginx_tls_sites=[{**moved, "acme": False, **pair}])["failed"]
-    assert site.shown("moved.acme.test")[0] == serial and not list((site.folder / "etc/acme").glob("*.pem"))
-    assert not (site.folder / "acme/secret.env").exists() and not (site.folder / "etc/acme_challenge.conf").exists()
+    moved = issued.acme("moved")
+    assert not issued.role(nginx_tls_sites=[{**moved, "acme": False, **pair}])["failed"]
+    serial = issued.shown("moved.acme.test")[0]
+    assert not issued.role(nginx_tls_sites=[moved])["failed"]
+    assert issued.shown("moved.acme.test")[0] == serial and not list((issued.folder / "etc/tls").iterdir())
+    assert issued.keep()[0] == 0 and issued.shown("moved.acme.test")[1] == "ok"
+    assert not issued.role(nginx_tls_sites=[{**moved, "acme": False, **pair}])["failed"]
+    assert issued.shown("moved.acme.test")[0] == serial and not list((issued.folder / "etc/acme").glob("*.pem"))
+    assert not (issued.folder / "acme/secret.env").exists() and not (issued.folder / "etc/acme_challenge.conf").exists()
