@@ -18,6 +18,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
+# What takes longer than its place in every run is worth: these are in test-all.
+LONG := postgres_day2 postgres_upgrade redis_versions
 # Each step's headline tells how long the run has taken until then, in the parts that a run starts too.
 ifndef BEGAN
 export BEGAN := $(shell date +%s)
@@ -35,7 +37,7 @@ demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the 
 test: checks unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
 	@printf '\nAll tests passed after %s.\n' "$(elapsed)"
 
-test-all: test molecule-debian12 ## the tests, and the whole stack on Debian 12
+test-all: test molecule-long molecule-debian12 ## the tests, the scenarios that take long, and the whole stack on Debian 12
 
 setup: $(STAMP) ## Python tools in a virtual environment under ~/.cache/mainstay
 $(STAMP):
@@ -93,7 +95,10 @@ test-faults: setup-test setup-lab ## the long set of faults: kills, full disks, 
 
 molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
 	$(call step,Molecule)
-	$(if $(s),molecule test -s $(s),printf '%s\n' $(SCENARIOS) | xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {})
+	$(if $(s),molecule test -s $(s),printf '%s\n' $(filter-out $(LONG),$(SCENARIOS)) | xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {})
+
+molecule-long: setup-lab
+	printf '%s\n' $(LONG) | xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {}
 
 molecule-debian12: setup-lab
 	MAINSTAY_LAB_IMAGE=debian12 molecule test -s full_stack
@@ -133,4 +138,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean
