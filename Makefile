@@ -26,6 +26,8 @@ export BEGAN := $(shell date +%s)
 endif
 elapsed = $$(date -u -d "@$$(($$(date +%s) - $(BEGAN)))" +%T)
 step = @printf '\n== %s (after %s)\n' "$(1)" "$(elapsed)"
+# Two scenarios at a time; what failed is what is printed last.
+scenarios = rm -f $(W)/failed; printf '%s\n' $(1) | FAILED=$(W)/failed xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {} || { cat $(W)/failed; exit 1; }
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,10 +97,10 @@ test-faults: setup-test setup-lab ## the long set of faults: kills, full disks, 
 
 molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
 	$(call step,Molecule)
-	$(if $(s),molecule test -s $(s),printf '%s\n' $(filter-out $(LONG),$(SCENARIOS)) | xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {})
+	$(if $(s),molecule test -s $(s),$(call scenarios,$(filter-out $(LONG),$(SCENARIOS))))
 
 molecule-long: setup-lab
-	printf '%s\n' $(LONG) | xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {}
+	$(call scenarios,$(LONG))
 
 molecule-debian12: setup-lab
 	MAINSTAY_LAB_IMAGE=debian12 molecule test -s full_stack
