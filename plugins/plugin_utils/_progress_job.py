@@ -57,7 +57,8 @@ def start(options: dict[str, t.Any], module: bytes, source: str) -> int:
     began = time.monotonic()
     while not (over := select.select([ended], [], [], POLL_SECONDS)[0]):
         waited = time.monotonic() - began
-        if waited >= options["silence"] or (waited >= options["patience"] and os.path.getsize(f"{folder}/progress")):
+        # Whoever follows needs job.json, which on a busy host is later than the module's first report.
+        if (waited >= options["silence"] or (waited >= options["patience"] and os.path.getsize(f"{folder}/progress"))) and os.path.exists(f"{folder}/job.json"):
             break
     if not over:
         try:

@@ -162,6 +162,16 @@ def test_the_end_ends_the_stubborn_and_their_children(host: Host) -> None:
     assert session(leader) == [] and host.left() == []
 
 
+def test_a_slow_host_says_nothing_before_the_job_can_be_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor is held up between the module's start and its own note of it, and the module has long reported."""
+    slow = SOURCE.replace('    known = {"supervisor"', '    time.sleep(1)\n    known = {"supervisor"')
+    assert slow != SOURCE
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", slow)
+    host.start(CLEAN + "time.sleep(300)\n")
+    assert host.call("follow", "0", "0")["state"] == "running"
+    host.call("end")
+
+
 def test_whom_nobody_follows_ends(host: Host) -> None:
     """The controller is gone without a word; as long as it looks, the module lives."""
     host.start(CLEAN + "time.sleep(300)\n", lease=2)
