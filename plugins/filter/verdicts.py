@@ -29,6 +29,7 @@ def _told(canary: Summary, baseline: Summary | None, limits: Limits) -> dict[str
     return {
         "result": verdict.result,
         "reasons": list(verdict.reasons),
+        "slow_only": verdict.slow_only,
         "canary": canary.as_dict(),
         "baseline": baseline.as_dict() if baseline is not None else {},
     }

@@ -44,10 +44,11 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """``pass``, ``fail`` or ``inconclusive``, and the reasons in words."""
+    """``pass``, ``fail`` or ``inconclusive``, the reasons in words, and whether its times alone are against the release."""
 
     result: str
     reasons: tuple[str, ...] = ()
+    slow_only: bool = False
 
 
 def judge(canary: Summary, baseline: Summary | None, limits: Limits) -> Verdict:
@@ -62,9 +63,10 @@ def judge(canary: Summary, baseline: Summary | None, limits: Limits) -> Verdict:
     """
     if baseline is not None and baseline.requests - baseline.aborted < limits.min_requests:
         baseline = None
-    reasons = [*_failures(canary, baseline, limits), *_slowness(canary, baseline, limits)]
+    failures = tuple(_failures(canary, baseline, limits))
+    reasons = (*failures, *_slowness(canary, baseline, limits))
     if reasons:
-        return Verdict(FAIL, tuple(reasons))
+        return Verdict(FAIL, reasons, not failures)
     answered = canary.requests - canary.aborted
     if answered < limits.min_requests:
         return Verdict(INCONCLUSIVE, (f"{answered} requests were answered, at least {limits.min_requests} are needed to judge",))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import random
 
 import pytest
@@ -90,6 +91,14 @@ def test_verdict(canary: Summary, baseline: Summary | None, result: str, words: 
     assert verdict.result == result
     assert words in "; ".join(verdict.reasons)
     assert bool(verdict.reasons) == (result != PASS)
+
+
+def test_slow_only() -> None:
+    """Nothing but its times is against it; a machine may be the cause of these, and never of errors."""
+    slow = Summary(1000, 0, p50=0.01, p95=0.2, p99=0.9)
+    assert judge(slow, OLD, LIMITS).slow_only
+    assert not judge(dataclasses.replace(slow, errors=100), OLD, LIMITS).slow_only
+    assert not judge(OLD, OLD, LIMITS).slow_only
 
 
 def test_an_absolute_limit() -> None:
