@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import time
 import typing as t
 
 import pytest
@@ -69,10 +70,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
     )  # fmt: skip
     (folder / "nginx.conf").write_text(NGINX.format(weak=made.weak, plain=made.plain))
     with subprocess.Popen(["nginx", "-p", folder, "-c", "nginx.conf", "-e", "error.log"], cwd=folder, stderr=subprocess.PIPE) as server:
-        for port in (made.weak, made.plain):
-            _wait_for(port)
-        yield made
-        server.terminate()
+        try:
+            for port in (made.weak, made.plain):
+                _wait_for(port)
+            yield made
+        finally:
+            server.terminate()
 
 
 def _wait_for(port: int) -> None:
@@ -82,6 +85,7 @@ def _wait_for(port: int) -> None:
             probe.settimeout(0.1)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
+        time.sleep(0.1)
     raise AssertionError(f"nothing listens on {port}")
 
 
