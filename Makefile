@@ -95,9 +95,10 @@ test-faults: setup-test setup-lab ## the long set of faults: kills, full disks, 
 	$(call step,faults)
 	pytest -q -s -p no:cacheprovider tests/faults
 
+# The longest one first, so that no lane has nothing to do for long.
 molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
 	$(call step,Molecule)
-	$(if $(s),molecule test -s $(s),$(call scenarios,$(filter-out $(LONG),$(SCENARIOS))))
+	$(if $(s),molecule test -s $(s),$(call scenarios,full_stack $(filter-out full_stack $(LONG),$(SCENARIOS))))
 
 molecule-long: setup-lab
 	$(call scenarios,$(LONG))
