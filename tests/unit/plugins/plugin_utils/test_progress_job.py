@@ -150,7 +150,7 @@ def test_the_end_lets_the_module_clean_up(host: Host) -> None:
     until(lambda: host.call("follow", "0", "0.1")["progress"] == "ready\n", "the module is ready")
     host.call("end")
     assert host.left() == ["cleaned"]
-    assert session(leader) == []
+    until(lambda: not session(leader), "all processes end")
 
 
 def test_the_end_ends_the_stubborn_and_their_children(host: Host) -> None:
@@ -159,7 +159,8 @@ def test_the_end_ends_the_stubborn_and_their_children(host: Host) -> None:
     leader = host.process()
     until(lambda: len(session(leader)) == 2, "the module has its child")
     host.call("end")
-    assert session(leader) == [] and host.left() == []
+    until(lambda: not session(leader), "all processes end")
+    assert host.left() == []
 
 
 def test_a_slow_host_says_nothing_before_the_job_can_be_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +191,8 @@ def test_a_lost_supervisor_is_told(host: Host) -> None:
     subprocess.run(["kill", "-9", str(supervisor)], check=True)
     until(lambda: host.call("follow", "0", "0.1")["state"] == "lost", "the loss is seen")
     host.call("end")
-    assert session(leader) == [] and host.left() == []
+    until(lambda: not session(leader), "all processes end")
+    assert host.left() == []
 
 
 def test_a_launcher_whose_controller_has_gone_ends_the_job(host: Host) -> None:
