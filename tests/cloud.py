@@ -24,7 +24,7 @@ import urllib.request
 
 import boto3
 from botocore.config import Config
-from ports import free_port
+from ports import free_port, wait_until_listening
 from postgres_cluster import until
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "cloud"
@@ -119,12 +119,7 @@ def cloud(milliseconds: float = 20) -> t.Iterator[Cloud]:
     argv = [sys.executable, "-m", "cloudsim", "--port", str(port), "--milliseconds", str(milliseconds)]
     process = subprocess.Popen(argv, cwd=FIXTURE, env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}, stdin=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None and time.monotonic() < deadline, "the cloud did not start"
-            time.sleep(0.1)
+        wait_until_listening(port, process, lambda: "the cloud did not start")
         yield Cloud(port, process)
     finally:
         process.terminate()

@@ -9,6 +9,9 @@ import contextlib
 import os
 import random
 import socket
+import subprocess
+import time
+import typing as t
 
 FIRST, LAST = 10000, 32000
 """Linux gives connections the ports from 32768 on: one that is free when it is chosen would be taken before its server starts."""
@@ -30,3 +33,23 @@ def free_port() -> int:
             if port not in _given:
                 _given.add(port)
                 return port
+
+
+def wait_until_listening(port: int, process: subprocess.Popen[t.Any], failure: t.Callable[[], str], seconds: float = 60) -> None:
+    """Wait until the server that a process is takes connections on loopback.
+
+    Args:
+        port: where it is to listen.
+        process: the server; one that has ended is waited for no longer.
+        failure: what is said when it does not, such as its log.
+        seconds: how long it may take.
+
+    Raises:
+        AssertionError: it has ended, or the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        assert process.poll() is None and time.monotonic() < deadline, failure()
+        time.sleep(0.1)

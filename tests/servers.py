@@ -13,11 +13,9 @@ import os
 import pathlib
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import typing as t
 
 import boto3
@@ -26,7 +24,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "fixtures" / "hostile_s3"))
 from hostile_s3 import HostileS3
-from ports import free_port
+from ports import free_port, wait_until_listening
 
 SENTINEL = "Sentinel" + secrets.token_hex(8)
 """The superuser's password: a word that must never be seen outside the places made for it."""
@@ -190,12 +188,7 @@ def s3_server() -> t.Iterator[S3Server]:
     assert program.exists(), f"{program} is missing; install moto[server]"
     process = subprocess.Popen([str(program), "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None and time.monotonic() < deadline, "moto's server did not start"
-            time.sleep(0.1)
+        wait_until_listening(port, process, lambda: "moto's server did not start")
         yield S3Server(f"http://127.0.0.1:{port}")
     finally:
         process.terminate()

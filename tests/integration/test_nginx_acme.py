@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import pathlib
 import re
 import secrets
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
@@ -21,7 +19,7 @@ import typing as t
 import urllib.request
 
 import pytest
-from ports import free_port
+from ports import free_port, wait_until_listening
 from test_nginx_tls import FOLDERS, Balancer, make_pair, pytestmark as needs_root
 
 pytestmark = [needs_root, pytest.mark.skipif(not all(map(shutil.which, ("pebble", "lego", "named"))), reason="needs pebble, lego and bind9")]
@@ -29,16 +27,6 @@ pytestmark = [needs_root, pytest.mark.skipif(not all(map(shutil.which, ("pebble"
 LIFETIME = 90
 SHARE = 0.7
 SENTINEL = base64.b64encode(f"Sentinel{secrets.token_hex(16)}".encode()).decode()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
-    """Wait until a server listens."""
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 class Daemon:
@@ -53,7 +41,7 @@ class Daemon:
         """Start it, and wait until it listens."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.environment})
-        wait_for(self.port, self.process, self.log)
+        wait_until_listening(self.port, self.process, self.log.read_text)
 
     def stop(self) -> None:
         """End it."""

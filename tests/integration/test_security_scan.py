@@ -11,14 +11,12 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
-import time
 import typing as t
 
 import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._security.report import combine
-from ports import free_port
+from ports import free_port, wait_until_listening
 from servers import Runner
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -72,21 +70,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
     with subprocess.Popen(["nginx", "-p", folder, "-c", "nginx.conf", "-e", "error.log"], cwd=folder, stderr=subprocess.PIPE) as server:
         try:
             for port in (made.weak, made.plain):
-                _wait_for(port)
+                wait_until_listening(port, server, (folder / "error.log").read_text)
             yield made
         finally:
             server.terminate()
-
-
-def _wait_for(port: int) -> None:
-    """Wait until something listens."""
-    for _attempt in range(600):
-        with socket.socket() as probe:
-            probe.settimeout(0.1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"nothing listens on {port}")
 
 
 @pytest.mark.parametrize("check", [True, False])
