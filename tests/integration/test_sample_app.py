@@ -579,8 +579,10 @@ def test_sabotaged_releases_start_and_fail_as_named(tmp_path: pathlib.Path, serv
 
 @pytest.mark.parametrize(("broken", "status"), [("slow", 200), ("later", 500)])
 def test_sabotage_that_shows_with_time(tmp_path: pathlib.Path, service: Service, broken: str, status: int) -> None:
-    sabotaged = Service(unpack(tmp_path, "3", broken), Postgres(pathlib.Path(), pathlib.Path(), 0, None), LEDGER_SABOTAGE_SECONDS="1.5")
-    sabotaged.environment.update({**service.environment, "PORT": str(sabotaged.port), "TMPDIR": str(sabotaged.scratch)})
+    sabotaged = Service(unpack(tmp_path, "3", broken), Postgres(pathlib.Path(), pathlib.Path(), 0, None))
+    # One worker: each counts the seconds from its own start.
+    own = {"PORT": str(sabotaged.port), "TMPDIR": str(sabotaged.scratch), "LEDGER_SABOTAGE_SECONDS": "1.5", "LEDGER_WORKERS": "1"}
+    sabotaged.environment.update({**service.environment, **own})
     try:
         sabotaged.migrate()
         sabotaged.start()
