@@ -40,4 +40,10 @@ options:
       comment:
         description: Whose account it is.
         type: str
+  sudo:
+    description:
+      - All rules that C(/etc/sudoers.d/60-mainstay) has or will have, by user, as in sudoers without the name. They are written by the role
+        P(mainstay.ops.base#role), before the users are changed, and are only looked at here.
+      - Left out, that file stays as it is.
+    type: dict
 """

@@ -131,7 +131,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._host import facts, firewall
-from ansible_collections.mainstay.ops.plugins.module_utils._host.users import groups_of, login_user, parse, survey, user_options
+from ansible_collections.mainstay.ops.plugins.module_utils._host.users import groups_of, login_user, parse, survey, users_spec
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -141,7 +141,7 @@ def argument_spec() -> dict[str, t.Any]:
         "sysctl": {"type": "dict", "default": {}},
         "paths": {"type": "list", "elements": "path", "default": []},
         "ruleset": {"type": "str", "default": ""},
-        "users": {"type": "list", "elements": "dict", "default": [], "options": user_options()},
+        **users_spec(),
     }
 
 
@@ -152,7 +152,7 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
     user = login_user()
     return {
         "missing_packages": facts.missing_packages(run, params["packages"]),
-        "user_actions": [step.text for step in survey(parse(params["users"]))],
+        "user_actions": [step.text for step in survey(parse(params["users"]), params["sudo"])],
         "sysctl": facts.sysctl(params["sysctl"]),
         "paths": [path for path in params["paths"] if os.path.exists(path)],
         "firewall": {

@@ -13,7 +13,8 @@ short_description: Accounts of people, and the SSH keys by which they come in
 description:
   - Makes, changes and removes accounts, their groups and their SSH keys, all in one call.
   - The keys of an account are exactly those that are listed. Links in a home are not followed.
-  - The account that the run came in as is never locked out. It is not removed, keeps a shell, and keeps one of its present keys.
+  - The account that the run came in as is never locked out. It is not removed, keeps a shell, keeps one of its present keys, and stays able to become root
+    by sudo as it does now.
   - Accounts of the system are never removed.
 extends_documentation_fragment:
   - mainstay.ops.attributes
@@ -55,16 +56,14 @@ diff:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._host.users import apply, login_user, parse, survey, user_options
+from ansible_collections.mainstay.ops.plugins.module_utils._host.users import apply, login_user, parse, survey, users_spec
 
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={"users": {"type": "list", "elements": "dict", "default": [], "options": user_options()}}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=users_spec(), supports_check_mode=True)
     try:
-        steps = survey(parse(module.params["users"]))
+        steps = survey(parse(module.params["users"]), module.params["sudo"])
         if not module.check_mode:
             apply(steps, module.run_command)
     except MainstayError as exc:

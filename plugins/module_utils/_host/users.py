@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._host.sudo import Sudo, read_files, refuse_loss
 
 # Debian's adduser gives people numbers from here on (FIRST_UID in adduser.conf), up to that of nobody.
 FIRST_UID, NOBODY = 1000, 65534
@@ -35,7 +36,7 @@ class User:
 
 @dataclass(frozen=True)
 class Account:
-    """An account as it is."""
+    """An account as it is; ``primary`` is the name of the group of its own."""
 
     name: str
     uid: int
@@ -45,6 +46,7 @@ class Account:
     comment: str
     groups: tuple[str, ...]
     keys: tuple[str, ...]
+    primary: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ class Step:
     keys_of: User | None = None
 
 
-def user_options() -> dict[str, t.Any]:
+def users_spec() -> dict[str, t.Any]:
+    """The options that are about users."""
+    return {"users": {"type": "list", "elements": "dict", "default": [], "options": _user_options()}, "sudo": {"type": "dict"}}
+
+
+def _user_options() -> dict[str, t.Any]:
     """The argument spec of one user."""
     return {
         "name": {"type": "str", "required": True},
@@ -122,7 +129,8 @@ def read(name: str) -> Account | None:
     except KeyError:
         return None
     comment = entry.pw_gecos.split(",", maxsplit=1)[0]
-    return Account(name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell, comment, groups_of(name), read_keys(entry.pw_dir))
+    primary = next((group.gr_name for group in grp.getgrall() if group.gr_gid == entry.pw_gid), "")
+    return Account(name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell, comment, groups_of(name), read_keys(entry.pw_dir), primary)
 
 
 def read_keys(home: str) -> tuple[str, ...]:
@@ -135,19 +143,26 @@ def read_keys(home: str) -> tuple[str, ...]:
         return tuple(line.strip() for line in stream if line.strip() and not line.startswith("#"))
 
 
-def plan(users: t.Sequence[User], accounts: t.Mapping[str, Account | None], existing_groups: t.Collection[str], login: str) -> list[Step]:
+def plan(
+    users: t.Sequence[User], accounts: t.Mapping[str, Account | None], existing_groups: t.Collection[str], login: str, sudo: Sudo | None = None
+) -> list[Step]:
     """What it takes.
 
     Args:
         users: as they should be.
-        accounts: as they are, by name.
+        accounts: as they are, by name, with that of ``login``.
         existing_groups: the names of the groups there are.
         login: who came in to run this; it is never locked out.
+        sudo: the rules of sudo; ``None`` where nobody asks how that user becomes root.
 
     Raises:
         InvalidInput: that user would be locked out, or an account of the system would be removed.
     """
     steps = []
+    current = accounts.get(login)
+    if sudo is not None and current is not None and login != "root":
+        wanted = next((user.groups for user in users if user.name == login and user.groups is not None), current.groups)
+        refuse_loss(sudo, login, {*current.groups, current.primary}, {*wanted, current.primary})
     missing = sorted({group for user in users if user.present for group in user.groups or ()} - set(existing_groups))
     steps += [Step(f"make the group {group}", ("groupadd", group)) for group in missing]
     for user in users:
@@ -203,9 +218,16 @@ def plan_user(user: User, account: Account | None) -> list[Step]:
     return steps
 
 
-def survey(users: t.Sequence[User]) -> list[Step]:
-    """Read the host and plan."""
-    return plan(users, {user.name: read(user.name) for user in users}, {group.gr_name for group in grp.getgrall()}, login_user())
+def survey(users: t.Sequence[User], sudo_rules: t.Mapping[str, t.Sequence[str]] | None) -> list[Step]:
+    """Read the host and plan.
+
+    Args:
+        users: as they should be.
+        sudo_rules: all rules that the role's own file of sudoers will have, by user; ``None`` where it stays.
+    """
+    login = login_user()
+    accounts = {name: read(name) for name in {login, *(user.name for user in users)}}
+    return plan(users, accounts, {group.gr_name for group in grp.getgrall()}, login, Sudo(read_files(), sudo_rules))
 
 
 def apply(steps: t.Sequence[Step], run: Run) -> None:

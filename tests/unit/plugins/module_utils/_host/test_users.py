@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._host.sudo import BY_PASSWORD, FREELY, NOT, OWN, Sudo, way_of
 from ansible_collections.mainstay.ops.plugins.module_utils._host.users import Account, parse, plan
 
 KEY, OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA one", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB two"
@@ -83,3 +84,64 @@ def test_what_is_refused(user: dict[str, t.Any], words: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         texts(user, account(name=user["name"], uid=0))
     assert words in str(refused.value)
+
+
+DEBIAN = {"/etc/sudoers": "Defaults\tenv_reset\nroot ALL=(ALL:ALL) ALL\n%sudo\tALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n"}
+FREE = "ALL=(ALL) NOPASSWD: ALL"
+
+
+@pytest.mark.parametrize(
+    "text, groups, expected",
+    [
+        ("ada ALL=(ALL) NOPASSWD:ALL", (), FREELY),
+        ("ada, ops ALL = NOPASSWD : SETENV: ALL # people", (), FREELY),
+        ("ada ALL=(root) ALL", (), BY_PASSWORD),
+        ("ALL ALL=(ALL:ALL) ALL", (), BY_PASSWORD),
+        ("%adm ALL=(ALL) \\\n NOPASSWD: ALL", ("adm",), FREELY),
+        ("%adm ALL=(ALL) NOPASSWD: ALL\nada ALL=(ALL) ALL", ("adm",), BY_PASSWORD),
+        ("ada ALL=(ALL) NOPASSWD: /usr/bin/systemctl", (), NOT),
+        ("ada ALL=(www-data) NOPASSWD: ALL", (), NOT),
+        ("# ada ALL=(ALL) ALL\nUser_Alias ADMINS = ada\nDefaults:ada !requiretty", (), NOT),
+    ],
+)
+def test_who_becomes_root(text: str, groups: tuple[str, ...], expected: int) -> None:
+    """The last rule that fits and lets do everything counts."""
+    assert way_of({"/etc/sudoers.d/x": text}, "ada", groups) == expected
+
+
+@pytest.mark.parametrize(
+    "groups, present, rules, words",
+    [
+        # Out of the group, with and without a rule that takes its place.
+        (["docker"], {}, {}, "could not become root any more"),
+        (["docker"], {}, {"ada": [FREE]}, ""),
+        (["docker"], {}, {"ada": ["ALL=(ALL) /usr/bin/systemctl"]}, "could not become root any more"),
+        (["docker"], {"/etc/sudoers.d/90-cloud": f"ada {FREE}\n"}, None, ""),
+        (["sudo", "docker"], {}, {}, ""),
+        (None, {}, {}, ""),
+        # The last rule of its own goes: the group is left, but asks for a password.
+        (None, {OWN: f"ada {FREE}\n"}, {}, "would be asked for a password"),
+        (None, {OWN: f"ada {FREE}\n"}, {"ada": [FREE]}, ""),
+        (None, {OWN: f"ada {FREE}\n"}, None, ""),
+        (None, {OWN: f"ada {FREE}\n"}, {"eve": [FREE]}, "would be asked for a password"),
+    ],
+)
+def test_who_came_in_stays_root(groups: list[str] | None, present: dict[str, str], rules: dict[str, list[str]] | None, words: str) -> None:
+    """Before anything is changed, whether it is taken away by a group or by a rule."""
+    users = parse([] if groups is None else [{"name": "ada", "groups": groups}])
+    given = (users, {"ada": account(groups=("sudo",), primary="ada")}, {"sudo", "docker"})
+    sudo = Sudo({**DEBIAN, **present}, rules)
+    assert plan(*given, "ops", sudo) == plan(*given, "root", sudo)
+    if not words:
+        plan(*given, "ada", sudo)
+        return
+    with pytest.raises(InvalidInput) as refused:
+        plan(*given, "ada", sudo)
+    assert words in str(refused.value)
+
+
+def test_a_rule_is_not_traded_for_a_group_in_one_run() -> None:
+    """The rule goes first, and then there would be nobody to make the change of groups."""
+    users = parse([{"name": "ada", "groups": ["sudo"]}])
+    with pytest.raises(InvalidInput, match="could not become root any more"):
+        plan(users, {"ada": account(primary="ada")}, {"sudo"}, "ada", Sudo({**DEBIAN, OWN: "ada ALL=(ALL) ALL\n"}, {}))
