@@ -101,9 +101,15 @@ def check(run: Run, ruleset: str) -> None:
     Raises:
         MainstayError: it is not one.
     """
+    refused = _judge(run, ruleset)
+    if refused:
+        raise MainstayError(_DOING, f"nft: {refused}", "the former rules stay; correct base_flows")
+
+
+def _judge(run: Run, ruleset: str) -> str:
+    """What nftables has against a ruleset, empty for nothing."""
     code, _output, errors = run([NFT, "--check", "--file", "-"], data=REPLACE + ruleset)
-    if code != 0:
-        raise MainstayError(_DOING, f"nft: {_first(errors)}", "the former rules stay; correct base_flows")
+    return _first(errors) if code != 0 else ""
 
 
 def _first(errors: str) -> str:
@@ -122,7 +128,7 @@ def load(run: Run, current: Current, ruleset: str, seconds: int) -> None:
         seconds: after which time the former one comes back, unless the new one is confirmed.
 
     Raises:
-        MainstayError: the timer could not be set or the kernel refused the ruleset; the former one stays.
+        MainstayError: there is no way back, the timer could not be set, or the kernel refused the ruleset; the former one stays.
     """
     check(run, ruleset)
     former = _former(run, current)
@@ -142,14 +148,27 @@ def load(run: Run, current: Current, ruleset: str, seconds: int) -> None:
 
 
 def _former(run: Run, current: Current) -> str:
-    """The text that brings back what is in the kernel now."""
+    """The text that brings back what is in the kernel now, judged by nftables: it does not read back all that it prints.
+
+    Raises:
+        MainstayError: nothing brings it back.
+    """
     if not current.table:
         return ""
-    code, listing, errors = run([NFT, "list", "table", "inet", TABLE])
-    if code != 0:
-        raise MainstayError(_DOING, f"the present rules could not be read: {_first(errors)}", "nothing was changed")
-    # nft prints the ports of a connection's first packet with this remark, which it does not read back.
-    return listing.replace(" [invalid type]", "")
+    if current.loaded and current.stored:
+        with open(BOOT_FILE, encoding="utf-8") as stream:
+            text = stream.read().removeprefix(REPLACE)
+    else:
+        code, text, errors = run([NFT, "list", "table", "inet", TABLE])
+        if code != 0:
+            raise MainstayError(_DOING, f"the present rules could not be read: {_first(errors)}", "nothing was changed")
+        # The ports of a connection's first packet are printed with this remark, which is not read back.
+        text = text.replace(" [invalid type]", "")
+    refused = _judge(run, text)
+    if refused:
+        next_step = f"without a way back nothing was loaded; somebody has changed the table: remove it by nft delete table inet {TABLE}"
+        raise MainstayError(_DOING, f"nftables could not bring the present rules back ({refused})", next_step)
+    return text
 
 
 def _disarm(run: Run) -> bool:
