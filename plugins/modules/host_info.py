@@ -41,6 +41,7 @@ options:
 seealso:
   - module: mainstay.ops.host_users
   - module: mainstay.ops.host_firewall
+  - module: mainstay.ops.host_sshd
 """
 
 EXAMPLES = r"""
@@ -103,10 +104,20 @@ container:
   type: str
   sample: podman
 ssh:
-  description: The C(version) of OpenSSH and what it can do (C(kex), C(ciphers), C(macs), C(key_types)).
+  description:
+    - The C(version) of OpenSSH and what it can do (C(kex), C(ciphers), C(macs), C(key_types)).
+    - The drop-in of M(mainstay.ops.host_sshd), with C(drop_in) (whether it is there) and C(proved) (its SHA-256, empty if it was not confirmed, or if
+      sshd would read other settings than then).
   returned: success
   type: dict
-  sample: {version: "10.0", kex: [mlkem768x25519-sha256], ciphers: [aes256-gcm@openssh.com], macs: [hmac-sha2-512-etm@openssh.com], key_types: [ssh-ed25519]}
+  sample:
+    version: "10.0"
+    kex: [mlkem768x25519-sha256]
+    ciphers: [aes256-gcm@openssh.com]
+    macs: [hmac-sha2-512-etm@openssh.com]
+    key_types: [ssh-ed25519]
+    drop_in: true
+    proved: 4f2a
 login:
   description: Who the run came in as (C(user), C(groups)), and from where (C(address), empty if that is not known).
   returned: success
@@ -130,7 +141,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._host import facts, firewall
+from ansible_collections.mainstay.ops.plugins.module_utils._host import facts, firewall, sshd
 from ansible_collections.mainstay.ops.plugins.module_utils._host.users import groups_of, login_user, parse, survey, users_spec
 
 
@@ -149,6 +160,7 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
     """Read everything."""
     params, run = module.params, module.run_command
     kernel = firewall.read(run)
+    server = sshd.read(run)
     user = login_user()
     return {
         "missing_packages": facts.missing_packages(run, params["packages"]),
@@ -162,7 +174,7 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
             "current": firewall.is_current(kernel, params["ruleset"]),
         },
         "container": facts.container(run),
-        "ssh": {"version": facts.ssh_version(run), **facts.ssh_algorithms(run)},
+        "ssh": {"version": facts.ssh_version(run), **facts.ssh_algorithms(run), "drop_in": server.text is not None, "proved": server.proved},
         "login": {"user": user, "groups": list(groups_of(user)), "address": facts.ssh_client_address()},
         "clock": time.time(),
         "reboot_required": os.path.exists("/run/reboot-required"),

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._host import way_back
 from ansible_collections.mainstay.ops.plugins.module_utils._host.ruleset import TABLE
+from ansible_collections.mainstay.ops.plugins.module_utils._host.way_back import Run
 
 NFT = "/usr/sbin/nft"
 STATE_DIR = "/var/lib/mainstay/firewall"
@@ -21,8 +22,6 @@ TIMER = "mainstay-firewall-restore"
 # Within one transaction: there is never a moment without rules, and never one with the old and the new ones.
 REPLACE = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 _DOING = "load the rules of the firewall"
-
-Run = t.Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
@@ -73,26 +72,13 @@ def _known() -> dict[str, str]:
 
 def _stored() -> str:
     """SHA-256 of the ruleset that the next boot loads."""
-    try:
-        with open(BOOT_FILE, encoding="utf-8") as stream:
-            return digest(stream.read().removeprefix(REPLACE))
-    except FileNotFoundError:
-        return ""
+    text = way_back.read(BOOT_FILE)
+    return "" if text is None else digest(text.removeprefix(REPLACE))
 
 
 def is_current(current: Current, ruleset: str) -> bool:
     """Whether the kernel and the next boot have this ruleset."""
     return current.loaded == digest(ruleset) and current.stored
-
-
-def write(path: str, text: str) -> None:
-    """Write a file that only root reads, whole or not at all."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.rename(f"{path}.new", path)
 
 
 def check(run: Run, ruleset: str) -> None:
@@ -132,18 +118,12 @@ def load(run: Run, current: Current, ruleset: str, seconds: int) -> None:
     """
     check(run, ruleset)
     former = _former(run, current)
-    write(f"{STATE_DIR}/restore.nft", REPLACE + former)
-    write(f"{STATE_DIR}/pending.nft", REPLACE + ruleset)
-    _disarm(run)
-    code, _output, errors = run(
-        ["systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={seconds}", "--timer-property=AccuracySec=1s", NFT, "--file",
-         f"{STATE_DIR}/restore.nft"]
-    )
-    if code != 0:
-        raise MainstayError(_DOING, f"systemd-run: {errors.strip()}", "without a way back nothing was loaded; see whether systemd runs on the host")
+    way_back.write(f"{STATE_DIR}/restore.nft", REPLACE + former)
+    way_back.write(f"{STATE_DIR}/pending.nft", REPLACE + ruleset)
+    way_back.arm(run, TIMER, seconds, [NFT, "--file", f"{STATE_DIR}/restore.nft"], _DOING)
     code, _output, errors = run([NFT, "--file", f"{STATE_DIR}/pending.nft"])
     if code != 0:
-        _disarm(run)
+        way_back.disarm(run, TIMER)
         raise MainstayError(_DOING, f"nft: {_first(errors)}", "the former rules stay; correct base_flows")
 
 
@@ -156,8 +136,7 @@ def _former(run: Run, current: Current) -> str:
     if not current.table:
         return ""
     if current.loaded and current.stored:
-        with open(BOOT_FILE, encoding="utf-8") as stream:
-            text = stream.read().removeprefix(REPLACE)
+        text = (way_back.read(BOOT_FILE) or "").removeprefix(REPLACE)
     else:
         code, text, errors = run([NFT, "list", "table", "inet", TABLE])
         if code != 0:
@@ -171,27 +150,20 @@ def _former(run: Run, current: Current) -> str:
     return text
 
 
-def _disarm(run: Run) -> bool:
-    """Stop the timer; whether there was one that had not fired yet."""
-    code, _output, _errors = run(["systemctl", "is-active", "--quiet", f"{TIMER}.timer"])
-    run(["systemctl", "stop", f"{TIMER}.timer"])
-    return code == 0
-
-
 def confirm(run: Run, ruleset: str) -> None:
     """Keep what was loaded: stop the timer, and let the next boot load it.
 
     Raises:
         MainstayError: the former rules came back already.
     """
-    was_armed = _disarm(run)
+    was_armed = way_back.disarm(run, TIMER)
     code, table, _errors = run([NFT, "--stateless", "list", "table", "inet", TABLE])
     if not was_armed or code != 0:
         cause = "no new connection got through in time, and the host has brought the former rules back"
         raise MainstayError(_DOING, cause, "let the controller in by base_firewall_ssh_from, or give it more time by base_firewall_rollback_after")
-    write(BOOT_FILE, REPLACE + ruleset)
-    write(f"{STATE_DIR}/loaded.json", json.dumps({"ruleset": digest(ruleset), "kernel": digest(table)}) + "\n")
-    _remove(f"{STATE_DIR}/restore.nft", f"{STATE_DIR}/pending.nft")
+    way_back.write(BOOT_FILE, REPLACE + ruleset)
+    way_back.write(f"{STATE_DIR}/loaded.json", json.dumps({"ruleset": digest(ruleset), "kernel": digest(table)}) + "\n")
+    way_back.remove(f"{STATE_DIR}/restore.nft", f"{STATE_DIR}/pending.nft")
 
 
 def unload(run: Run) -> None:
@@ -200,20 +172,11 @@ def unload(run: Run) -> None:
     Raises:
         MainstayError: the kernel refuses.
     """
-    _disarm(run)
+    way_back.disarm(run, TIMER)
     code, _output, errors = run([NFT, "--file", "-"], data=REPLACE)
     if code != 0:
         raise MainstayError("remove the rules of the firewall", f"nft: {_first(errors)}", "look at: nft list ruleset")
-    _remove(BOOT_FILE, f"{STATE_DIR}/loaded.json")
-
-
-def _remove(*paths: str) -> None:
-    """Remove files that may be there."""
-    for path in paths:
-        try:
-            os.remove(path)
-        except FileNotFoundError:
-            pass
+    way_back.remove(BOOT_FILE, f"{STATE_DIR}/loaded.json")
 
 
 def refuse_what_cannot_be(current: Current) -> None:

@@ -1,0 +1,18 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of host_sshd: have sshd read its settings, then prove over a new connection that they let us in."""
+
+from __future__ import annotations
+
+from ansible_collections.mainstay.ops.plugins.plugin_utils._new_connection import ProvenAction
+
+
+class ActionModule(ProvenAction):
+    """Load settings, and prove them."""
+
+    MODULE = "mainstay.ops.host_sshd"
+    SHUT_OUT = (
+        "could not change the settings of sshd: no new connection got through in time, and the host has brought the former ones back after {seconds} s; "
+        "correct base_ssh_settings"
+    )
