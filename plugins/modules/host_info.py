@@ -34,6 +34,10 @@ options:
     type: list
     elements: path
     default: []
+  readers:
+    description: Units, or files that are made of others, by name or path, each with the paths of what they read only when they start, or are made.
+    type: dict
+    default: {}
   ruleset:
     description: The rules that the kernel should have, as M(mainstay.ops.host_firewall) takes them.
     type: str
@@ -91,6 +95,12 @@ paths:
   type: list
   elements: str
   sample: []
+outdated:
+  description: Those of O(readers) that were started, or made, before one of the files was written that they read.
+  returned: success
+  type: list
+  elements: str
+  sample: [fail2ban.service]
 firewall:
   description:
     - The rules of the firewall. C(installed) tells whether nftables is there, C(refused) why the kernel does not show its rules, C(loaded) whether it has
@@ -151,6 +161,7 @@ def argument_spec() -> dict[str, t.Any]:
         "packages": {"type": "list", "elements": "str", "default": []},
         "sysctl": {"type": "dict", "default": {}},
         "paths": {"type": "list", "elements": "path", "default": []},
+        "readers": {"type": "dict", "default": {}},
         "ruleset": {"type": "str", "default": ""},
         **users_spec(),
     }
@@ -167,6 +178,7 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
         "user_actions": [step.text for step in survey(parse(params["users"]), params["sudo"])],
         "sysctl": facts.sysctl(params["sysctl"]),
         "paths": [path for path in params["paths"] if os.path.exists(path)],
+        "outdated": facts.outdated(run, params["readers"]),
         "firewall": {
             "installed": kernel.installed,
             "refused": kernel.refused,

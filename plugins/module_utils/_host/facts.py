@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import typing as t
 
 Run = t.Callable[..., tuple[int, str, str]]
@@ -21,6 +22,44 @@ def missing_packages(run: Run, names: t.Sequence[str]) -> list[str]:
     _code, output, _errors = run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Abbrev}\\n", *names])
     there = {line.split()[0] for line in output.splitlines() if line.split()[1:2] == ["ii"]}
     return [name for name in names if name not in there]
+
+
+def outdated(run: Run, readers: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """What has not read its files since they were written.
+
+    Args:
+        run: runs a program.
+        readers: units that run, or files that are made of others, each with the paths that it reads.
+
+    Returns:
+        Those that are older than one of their files. A unit that does not run reads them when it starts.
+    """
+    units = [name for name in readers if not name.startswith("/")]
+    times = {name: _written(name) for name in readers if name.startswith("/")}
+    times.update(_started(run, units) if units else {})
+    now = time.time()
+    # systemd tells whole seconds. A file of the future tells nothing: the clock was wrong when it was written.
+    return [name for name, begun in times.items() if any(int(begun) < int(_written(path)) <= now for path in readers[name])]
+
+
+def _written(path: str) -> float:
+    """When a file was written last; 0 if it is not there."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _started(run: Run, units: t.Sequence[str]) -> dict[str, float]:
+    """When those of some units that run were started."""
+    argv = ["systemctl", "show", "--timestamp=unix", "--property=Id,ActiveState,ActiveEnterTimestamp", "--", *units]
+    _code, output, _errors = run(argv)
+    found = {}
+    for unit, block in zip(units, output.strip().split("\n\n")):
+        told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if told.get("ActiveState") == "active" and told.get("ActiveEnterTimestamp", "").startswith("@"):
+            found[unit] = float(told["ActiveEnterTimestamp"][1:])
+    return found
 
 
 def container(run: Run) -> str:

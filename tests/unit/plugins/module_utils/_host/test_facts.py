@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has not read its files since they were written."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+
+import pytest
+
+from ansible_collections.mainstay.ops.plugins.module_utils._host.facts import outdated
+
+NOW = int(time.time()) - 1000
+
+
+@pytest.mark.parametrize(
+    "state, began, written, expected",
+    [
+        ("active", f"@{NOW}", NOW + 1, True),
+        ("active", f"@{NOW}", NOW + 0.9, False),
+        ("active", f"@{NOW}", NOW - 60, False),
+        ("active", f"@{NOW}", NOW + 9000, False),
+        ("active", f"@{NOW}", None, False),
+        ("inactive", "", NOW, False),
+        ("failed", f"@{NOW}", NOW + 1, False),
+    ],
+)
+def test_a_unit(tmp_path: pathlib.Path, state: str, began: str, written: float | None, expected: bool) -> None:
+    """Only one that runs, and that started before its file was written; seconds are not cut, and the future is no time."""
+    path = tmp_path / "x.conf"
+    if written is not None:
+        path.touch()
+        os.utime(path, (written, written))
+    shown = f"Id=y.service\nActiveState=active\nActiveEnterTimestamp=@{NOW - 99}\n\nId=x.service\nActiveState={state}\nActiveEnterTimestamp={began}\n"
+    found = outdated(lambda argv: (0, shown, ""), {"y.service": [], "x.service": [f"{tmp_path}/other", str(path)]})
+    assert found == (["x.service"] if expected else [])
+
+
+def test_a_file_that_is_made_of_others(tmp_path: pathlib.Path) -> None:
+    """One that is not there is older than any."""
+    made, part = tmp_path / "made", tmp_path / "part"
+    part.touch()
+    os.utime(part, (NOW, NOW))
+    assert outdated(lambda argv: (1, "", "no systemd"), {str(made): [str(part)], "x.service": [str(part)]}) == [str(made)]
+    made.touch()
+    assert outdated(lambda argv: (1, "", ""), {str(made): [str(part)]}) == []
