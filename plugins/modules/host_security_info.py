@@ -43,7 +43,7 @@ options:
     elements: str
     default: []
 notes:
-  - Run it as root. What cannot be looked at is said in RV(not_judged), and is no failure.
+  - Run it as root. What cannot be looked at is said in RV(not_judged), and does not fail the module.
 extends_documentation_fragment:
   - mainstay.ops.attributes.info_module
 seealso:
@@ -102,7 +102,7 @@ certificates:
   elements: dict
   returned: success
 not_judged:
-  description: What could not be looked at, each with C(part) and C(reason). That part is none then.
+  description: What was not looked at, each with C(part), C(reason) and C(failed), false for what the host does not have. That part is none then.
   type: list
   elements: dict
   returned: success

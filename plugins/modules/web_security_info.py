@@ -16,7 +16,7 @@ description:
   - It runs where the module runs, so delegate it to another host than the one that is scanned.
 options:
   address:
-    description: Address of the host.
+    description: Address of the host, or a name that leads to it.
     type: str
     required: true
   sites:
@@ -103,7 +103,7 @@ plain:
   elements: dict
   returned: success
 not_judged:
-  description: What could not be tested, each with C(part) and C(reason).
+  description: What could not be tested, each with C(part), C(reason) and C(failed). A site that does not complete TLS is among it.
   type: list
   elements: dict
   returned: success

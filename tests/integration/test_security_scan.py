@@ -111,10 +111,23 @@ def test_a_weak_site(run_module: Runner, site: Site) -> None:
     assert {rule for rule, _subject in judged} >= {"plain_http", "cookie_flags", "header_csp", "header_frames"}
 
 
+@pytest.mark.parametrize("port", ["plain", "closed"])
+def test_a_site_that_is_not_reached(run_module: Runner, site: Site, port: str) -> None:
+    """Nothing of it is known, so the scan fails."""
+    asked = {"name": "site.test", "port": site.plain if port == "plain" else free_port(), "plain_port": site.plain}
+    found = run_module("web_security_info", {"address": "127.0.0.1", "sites": [asked], "testssl": ""})
+    assert [(entry["part"], entry["failed"]) for entry in found["not_judged"]] == [(f"TLS of site.test:{asked['port']}", True)]
+    assert "no TLS was spoken: " in found["not_judged"][0]["reason"]
+    report = combine({"host": {"web": found}}, [], "critical", NOW)
+    assert f"TLS of site.test:{asked['port']} of host could not be judged" in report["verdict"]
+
+
 @pytest.mark.skipif(shutil.which("testssl") is None, reason="testssl.sh is not installed")
 def test_tls_by_testssl(run_module: Runner, site: Site) -> None:
     """A port beside the sites is tested in brief if it speaks TLS, and left alone if not."""
-    found = run_module("web_security_info", {"address": "127.0.0.1", "ports": [site.weak, site.plain], "ca_cert": str(site.certificate)})
+    # By a name, which testssl takes for no address.
+    found = run_module("web_security_info", {"address": "localhost", "ports": [site.weak, site.plain], "ca_cert": str(site.certificate)})
+    assert found["not_judged"] == []
     assert [(endpoint["where"], endpoint["full"], endpoint["grade"]) for endpoint in found["endpoints"]] == [(f"tcp/{site.weak}", False, "")]
     report = combine({"host": {"web": found}}, [], "high", NOW)
     judged = {(finding["id"], finding["severity"]) for finding in report["findings"] if finding["subject"] == f"tcp/{site.weak}"}
@@ -149,5 +162,6 @@ def test_this_host(run_module: Runner, site: Site) -> None:
     assert found["kernel"]["settings"]["kernel.randomize_va_space"] in ("0", "1", "2")
     assert found["packages"] is None or set(found["packages"]) == {"updates", "lists_age_seconds", "unattended", "reboot_required", "exposed", "stale"}
     missing = {entry["part"] for entry in found["not_judged"]}
+    assert all(entry["failed"] is not ("there is no SSH server" in entry["reason"]) for entry in found["not_judged"])
     assert missing == {part for part in ("sshd", "packages", "units") if found[part] is None}
     assert few["kernel"] and few["seconds"] >= 0 and [few[part] for part in ("sshd", "listeners", "packages", "files", "units", "certificates")] == [None] * 6

@@ -25,11 +25,24 @@ Run = t.Callable[..., tuple[int, str, str]]
 class NotKnown(Exception):
     """A part of the host that could not be looked at; the text is the reason."""
 
+    failed = True
+
+
+class NotThere(NotKnown):
+    """A part that the host does not have, so that there is nothing to judge."""
+
+    failed = False
+
+
+def not_judged(part: str, error: NotKnown) -> dict[str, t.Any]:
+    """Return how the results say that a part was not judged: the scan fails for what could not be looked at, not for what is not there."""
+    return {"part": part, "reason": str(error), "failed": error.failed}
+
 
 def read_sshd(run: Run, root: str = "/etc/ssh") -> dict[str, t.Any]:
     """Return the settings in force and the lines of Match blocks that loosen them."""
     if not os.path.exists("/usr/sbin/sshd"):
-        raise NotKnown("there is no SSH server")
+        raise NotThere("there is no SSH server")
     status, out, err = run(["/usr/sbin/sshd", "-T"])
     if status != 0:
         raise NotKnown(f"sshd -T says: {_told(err, status)}")

@@ -39,11 +39,11 @@ def gather(run: host.Run, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "certificates": lambda: host_certificates.find_certificates(run, params["certificate_paths"]),
     }
     found: dict[str, t.Any] = dict.fromkeys(PARTS)
-    not_judged = []
+    missing = []
     for part in PARTS:
         if part in asked:
             try:
                 found[part] = readers[part]()
             except NotKnown as exc:
-                not_judged.append({"part": part, "reason": str(exc)})
-    return {**found, "not_judged": not_judged, "seconds": round(time.monotonic() - began, 3)}
+                missing.append(host.not_judged(part, exc))
+    return {**found, "not_judged": missing, "seconds": round(time.monotonic() - began, 3)}

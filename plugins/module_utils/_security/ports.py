@@ -61,6 +61,19 @@ def read_flows(declared: t.Iterable[Facts]) -> list[Flow]:
     return flows
 
 
+def is_unreached(facts: Facts) -> bool:
+    """Tell whether a scan reached nobody: no port answered, though one of those that were tried may be reached from there. Where no flow lets the scanner in,
+    silence is what was declared.
+    """
+    if facts["open"] or facts.get("closed_count", 1):
+        return False
+    if facts["flows"] is None:
+        return True
+    tried = set(read_ports(facts["tried"]))
+    declared = [flow for flow in facts["flows"] if flow.protocol == "tcp" and flow.lets_in(facts["source"])]
+    return any(tried.intersection(range(flow.first, flow.last + 1)) for flow in declared)
+
+
 def _as_list(given: t.Any) -> list[t.Any]:
     if given is None:
         return []

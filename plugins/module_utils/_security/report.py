@@ -50,8 +50,13 @@ class Scanned:
 
     findings: list[Finding]
     gaps: dict[str, str]
-    not_judged: list[dict[str, str]]
+    not_judged: list[dict[str, t.Any]]
     acceptances: list[Acceptance]
+
+    @property
+    def unknown(self) -> list[dict[str, t.Any]]:
+        """The parts that are there and could not be judged. A result that does not tell counts as one."""
+        return [entry for entry in self.not_judged if entry.get("failed", True)]
 
     @property
     def unused(self) -> list[Acceptance]:
@@ -107,7 +112,7 @@ def combine(hosts: t.Mapping[str, Facts], accept: t.Iterable[Facts], fail_on: st
     return _report(Scanned(judged, gaps, not_judged, acceptances), fail_on, now, len(hosts))
 
 
-def _parts(facts: Facts, now: float) -> tuple[dict[str, t.Any], list[dict[str, str]], dict[str, str]]:
+def _parts(facts: Facts, now: float) -> tuple[dict[str, t.Any], list[dict[str, t.Any]], dict[str, str]]:
     """Return the facts of each area, which of them could not be looked at, and the reasons of what failed as a whole."""
     parts: dict[str, t.Any] = {}
     inside, scanned, web = (facts.get(part) or {} for part in ("inside", "ports", "web"))
@@ -117,8 +122,12 @@ def _parts(facts: Facts, now: float) -> tuple[dict[str, t.Any], list[dict[str, s
         if inside.get(area) is not None:
             parts[area] = inside[area]
     if "open" in scanned:
-        flows = None if facts.get("flows") is None else ports.read_flows(facts["flows"])
+        # A template that leads to none is an empty text for ansible-core 2.18.
+        flows = None if facts.get("flows") in (None, "") else ports.read_flows(facts["flows"])
         parts["ports"] = {**scanned, "listeners": inside.get("listeners") or [], "flows": flows}
+        if ports.is_unreached(parts["ports"]):
+            silent = f"no port of {scanned['address']} answered {scanned['source']}, not even by refusing"
+            failed["outside (ports)"] = f"{silent}: it is down, has another address, or shuts the scanner out"
     if "endpoints" in web:
         parts["tls"] = parts["headers"] = web
     if inside.get("certificates") is not None or "served" in web:
@@ -142,12 +151,13 @@ def _report(scanned: Scanned, fail_on: str, now: datetime.datetime, hosts: int) 
     told = ", ".join(f"{count} {severity}" for severity, count in counts.items())
     summary = f"{hosts} {'host' if hosts == 1 else 'hosts'}; open findings: {told}" + (f"; {accepted} accepted." if accepted else ".")
     gaps = [{"name": f"{place}: not looked at", "status": FAILED, "evidence": reason} for place, reason in scanned.gaps.items()]
+    gaps += [{"name": f"{entry['host']}: {entry['part']} not judged", "status": FAILED, "evidence": entry["reason"]} for entry in scanned.unknown]
     return {
         "title": "Security scan",
         "summary": summary,
         "finished": now.isoformat(timespec="seconds"),
         "status": FAILED if failing or gaps else OK,
-        "verdict": _verdict(len(failing), fail_on, scanned.gaps),
+        "verdict": _verdict(len(failing), fail_on, scanned),
         "checks": gaps + [_check(finding, fail_on) for finding in scanned.findings],
         "lines": [*table(scanned), summary],
         "findings_by_severity": counts,
@@ -161,10 +171,11 @@ def _report(scanned: Scanned, fail_on: str, now: datetime.datetime, hosts: int) 
     }
 
 
-def _verdict(failing: int, fail_on: str, gaps: t.Mapping[str, str]) -> str:
+def _verdict(failing: int, fail_on: str, scanned: Scanned) -> str:
     """Return why the scan failed, or that it did not, for the last line of a run."""
     reasons = [f"{failing} {'finding is' if failing == 1 else 'findings are'} open at or above {fail_on}"] if failing else []
-    reasons += [f"{place} could not be looked at ({reason})" for place, reason in gaps.items()]
+    reasons += [f"{place} could not be looked at ({reason})" for place, reason in scanned.gaps.items()]
+    reasons += [f"{entry['part']} of {entry['host']} could not be judged ({entry['reason']})" for entry in scanned.unknown]
     if not reasons:
         return f"No finding is open at or above {fail_on}"
     return "; ".join(reasons) + "; mend what the table names, or bear it until a day by security_scan_accept"

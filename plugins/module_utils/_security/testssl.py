@@ -16,13 +16,16 @@ from ansible_collections.mainstay.ops.plugins.module_utils._security.host import
 FULL = ("--protocols", "--std", "--fs", "--server-defaults", "--server-preference", "--headers", "--vulnerable")
 """What testssl must run to give a grade. Left out are the simulated clients and the test of each cipher by itself, which take the most time."""
 QUICK = ("--protocols", "--std")
+SECONDS = 600
+"""A site takes half a minute to two minutes; whoever takes longer answers no more."""
+_TIMED_OUT = 124
 _KEYS = ("id", "severity", "finding", "cve")
 _FINDING = 300
 """So many characters of a finding are kept; longer ones are certificates."""
 
 
 def argv(program: str, target: str, address: str, ca_cert: str, full: bool, json_file: str) -> list[str]:
-    """Return the command; ``target`` is ``name:port``, and ``address`` is where that is."""
+    """Return the command; ``target`` is ``name:port``, and ``address`` is where that is; a name is none."""
     authority = ["--add-ca", ca_cert] if full and ca_cert else []
     common = [program, "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--connect-timeout", "10", "--openssl-timeout", "10"]
     # The system's own: testssl prefers one that it brings, and takes no name without a path.
@@ -34,11 +37,13 @@ def run_testssl(run: Run, program: str, target: str, address: str, ca_cert: str,
     """Return ``grade`` and ``tests`` of an endpoint.
 
     Raises:
-        NotKnown: testssl wrote nothing that can be read.
+        NotKnown: testssl did not come to its end, or wrote nothing that can be read.
     """
     with tempfile.TemporaryDirectory(prefix="mainstay-testssl-") as folder:
         path = os.path.join(folder, "found.json")
-        status, out, err = run(["timeout", "--foreground", "600", *argv(program, target, address, ca_cert, full, path)])
+        status, out, err = run(["timeout", "--foreground", str(SECONDS), *argv(program, target, address, ca_cert, full, path)])
+        if status == _TIMED_OUT:
+            raise NotKnown(f"testssl did not come to its end within {SECONDS} s")
         try:
             with open(path, encoding="utf-8") as file:
                 written = json.load(file)

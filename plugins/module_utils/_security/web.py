@@ -15,7 +15,7 @@ import typing as t
 import warnings
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
-from ansible_collections.mainstay.ops.plugins.module_utils._security.host import NotKnown, Run
+from ansible_collections.mainstay.ops.plugins.module_utils._security.host import NotKnown, Run, not_judged
 from ansible_collections.mainstay.ops.plugins.module_utils._security.host_certificates import describe_certificate
 from ansible_collections.mainstay.ops.plugins.module_utils._security.testssl import run_testssl
 
@@ -63,6 +63,18 @@ class Look:
         return cls(params["address"], sites, tuple(params["ports"]), params["ca_cert"] or "", program)
 
 
+@dataclasses.dataclass(frozen=True)
+class Spoken:
+    """What came of a handshake: whether the other side speaks TLS, the address that was reached, the certificate as PEM (empty if it showed none), and what
+    went wrong.
+    """
+
+    tls: bool
+    address: str
+    certificate: str = ""
+    error: str = ""
+
+
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
     site = {
@@ -96,21 +108,24 @@ def examine(run: Run, look: Look) -> dict[str, t.Any]:
 
 def _endpoint(run: Run, look: Look, name: str, port: int, full: bool, found: dict[str, list[t.Any]]) -> None:
     """Look at a port, and add what was found if it speaks TLS."""
-    spoken, certificate = handshake(look.address, port, name)
+    spoken = handshake(look.address, port, name)
     where = f"{name}:{port}" if full else f"tcp/{port}"
-    if not spoken:
+    if not spoken.tls:
+        # A port beside the sites need not speak it.
+        if full:
+            found["not_judged"].append(not_judged(f"TLS of {where}", NotKnown(f"no TLS was spoken: {spoken.error}")))
         return
-    if certificate:
-        described = describe_certificate(run, certificate)
+    if spoken.certificate:
+        described = describe_certificate(run, spoken.certificate)
         if described:
             found["served"].append({"where": where, **described})
     if not look.testssl:
         return
     try:
-        result = run_testssl(run, look.testssl, f"{name}:{port}", look.address, look.ca_cert, full)
+        result = run_testssl(run, look.testssl, f"{name}:{port}", spoken.address, look.ca_cert, full)
         found["endpoints"].append({"where": where, "full": full, **result})
     except NotKnown as exc:
-        found["not_judged"].append({"part": f"TLS of {where}", "reason": str(exc)})
+        found["not_judged"].append(not_judged(f"TLS of {where}", exc))
 
 
 def speaks_first(address: str, port: int) -> bool:
@@ -143,17 +158,19 @@ def _server_name(name: str) -> str | None:
     return None if name.replace(".", "").isdigit() or ":" in name else name
 
 
-def handshake(address: str, port: int, name: str) -> tuple[bool, str]:
-    """Return whether a port speaks TLS, and its certificate as PEM, empty if it showed none."""
+def handshake(address: str, port: int, name: str) -> Spoken:
+    """Return what came of a handshake: nothing of it is an error."""
+    reached = ""
     try:
         with socket.create_connection((address, port), timeout=TIMEOUT) as connection:
+            reached = str(connection.getpeername()[0])
             with _any_tls().wrap_socket(connection, server_hostname=_server_name(name)) as secured:
                 certificate = secured.getpeercert(binary_form=True)
-                return True, ssl.DER_cert_to_PEM_cert(certificate) if certificate else ""
+                return Spoken(True, reached, ssl.DER_cert_to_PEM_cert(certificate) if certificate else "")
     except ssl.SSLError as exc:
-        return any(reason in (exc.reason or "") for reason in _TLS_REASONS), ""
-    except OSError:
-        return False, ""
+        return Spoken(any(reason in (exc.reason or "") for reason in _TLS_REASONS), reached, error=str(exc))
+    except OSError as exc:
+        return Spoken(False, reached, error=str(exc) or type(exc).__name__)
 
 
 def answer(address: str, port: int, name: str, path: str, tls: bool) -> dict[str, t.Any]:

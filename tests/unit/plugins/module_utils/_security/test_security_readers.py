@@ -88,6 +88,12 @@ class TestAnswersOfPrograms:
         assert len(found["tests"][0]["finding"]) == 300 and found["tests"][1]["cve"] == ""
 
 
+    def test_testssl_that_does_not_end(self) -> None:
+        """What it had found until then is no result."""
+        with pytest.raises(host.NotKnown, match="did not come to its end within 600 s"):
+            testssl.run_testssl(lambda argv: (124, "", ""), "testssl", "site:443", "192.0.2.1", "", True)
+
+
 class TestFiles:
     @pytest.mark.parametrize(
         ("name", "text", "kinds"),
@@ -239,6 +245,35 @@ class TestReport:
 
     def test_a_part_that_is_not_there_does_not(self) -> None:
         """A host without an SSH server has nothing to judge."""
-        report = combine({"app1": scanned(sshd=None, not_judged=[{"part": "sshd", "reason": "there is no SSH server"}])}, [], "low", NOW)
+        entry = host.not_judged("sshd", host.NotThere("there is no SSH server"))
+        report = combine({"app1": scanned(sshd=None, not_judged=[entry])}, [], "low", NOW)
         assert report["status"] == "ok"
         assert "app1: sshd was not judged: there is no SSH server" in report["lines"]
+
+    @pytest.mark.parametrize("entry", [host.not_judged("packages", host.NotKnown("apt-get says: no")), {"part": "packages", "reason": "apt-get says: no"}])
+    def test_a_part_that_could_not_be_judged_fails(self, entry: dict[str, t.Any]) -> None:
+        """What nobody could look at may hold everything; it stands in the verdict and in the page."""
+        report = combine({"app1": scanned(sshd=None, not_judged=[entry])}, [], "critical", NOW)
+        assert (report["status"], report["findings_failing"]) == ("failed", 0)
+        assert "packages of app1 could not be judged (apt-get says: no)" in report["verdict"]
+        assert "app1: packages not judged" in render_html(report)
+
+    @pytest.mark.parametrize(
+        ("closed", "flows", "status"),
+        [
+            (0, None, "failed"), (0, [{"port": 22}], "failed"), (0, [{"port": 22, "from": ["192.0.2.0/24"]}], "failed"),
+            (0, [{"port": 22, "from": ["198.51.100.7"]}], "ok"), (0, [{"port": 53, "protocol": "udp"}], "ok"), (0, [], "ok"), (65535, [{"port": 22}], "ok"),
+        ],
+    )  # fmt: skip
+    def test_a_host_of_which_no_port_answers(self, closed: int, flows: t.Any, status: str) -> None:
+        """It was not reached, unless nothing is declared to let the scanner in."""
+        facts = scanned(sshd=None)
+        facts["ports"].update({"open": [], "closed_count": closed})
+        report = combine({"app1": {**facts, "flows": flows}}, [], "critical", NOW)
+        assert report["status"] == status
+        assert ("no port of 192.0.2.2 answered 192.0.2.1" in report["verdict"]) is (status == "failed")
+
+    def test_flows_that_are_an_empty_text(self) -> None:
+        """That is what a template that leads to none is for ansible-core 2.18; an empty list declares that nothing is let in."""
+        found = [{finding["id"] for finding in combine({"app1": {**scanned(), "flows": flows}}, [], "high", NOW)["findings"]} for flows in ("", None, [])]
+        assert found[0] == found[1] and "flows_not_declared" in found[0] and "port_undeclared" in found[2]
