@@ -26,7 +26,7 @@ TIMER = "mainstay-sshd-restore"
 # Where no sshd runs that could read anything (it is started by its socket for each connection), there is nothing to reload.
 RELOAD = ("systemctl", "try-reload-or-restart", "ssh.service")
 # An empty file is the way back to no drop-in.
-_RESTORE = 'if [ -s "$1" ]; then install -m 0600 "$1" "$2.new" && mv -f "$2.new" "$2"; else rm -f "$2"; fi; shift 2; exec "$@"'
+_RESTORE = 'if [ -s "$1" ]; then install -m 0600 "$1" "$2.new" && mv -f "$2.new" "$2"; else rm -f "$2"; fi; shift 2; exec "$@"\n'
 # Seconds in which a server that got the signal to read its settings does not take a connection with the old ones any more.
 _SETTLE = 1.0
 _DOING = "change the settings of sshd"
@@ -127,7 +127,9 @@ def load(run: Run, current: Current, wanted: str, seconds: int) -> None:
     # One that is there was left by a run that did not come to its end: what is in place now was not confirmed.
     if way_back.read(former) is None:
         way_back.write(former, current.text or "")
-    restore = ["/bin/sh", "-c", _RESTORE, "sh", former, DROP_IN, *RELOAD]
+    # A file, for systemd has a meaning of its own for dollar signs in a command.
+    way_back.write(f"{STATE_DIR}/restore.sh", _RESTORE)
+    restore = ["/bin/sh", f"{STATE_DIR}/restore.sh", former, DROP_IN, *RELOAD]
     way_back.arm(run, TIMER, seconds, restore, _DOING)
     try:
         _put_in(run, wanted)
