@@ -87,7 +87,6 @@ class TestAnswersOfPrograms:
         assert found["grade"] == "A+"
         assert len(found["tests"][0]["finding"]) == 300 and found["tests"][1]["cve"] == ""
 
-
     def test_testssl_that_does_not_end(self) -> None:
         """What it had found until then is no result."""
         with pytest.raises(host.NotKnown, match="did not come to its end within 600 s"):
