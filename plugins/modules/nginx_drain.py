@@ -13,6 +13,7 @@ short_description: Take one server out of an upstream of nginx, or put it back
 description:
   - Marks the server as down in the configuration that the role C(nginx_tls) wrote, and reloads nginx.
   - Then it waits until the requests that the server has are done, so that the server can be stopped. Requests are finished by the workers of before.
+    It waits also where the server is out already, because a run that took it out may have been cut off before its requests were done.
   - A mark beside the state of the upstream keeps it so, whatever the role writes afterwards, until it is put back.
 extends_documentation_fragment:
   - mainstay.ops.attributes
@@ -38,8 +39,14 @@ options:
     description: Whether the last server that gets requests may be drained. Requests are answered with an error then.
     type: bool
     default: false
+  owner:
+    description:
+      - Who takes the server out, a word that is kept with the mark. A server that is out already keeps the one that it has.
+      - With O(state=active), only a server that this owner has taken out is put back. Without an owner, one is put back whoever has taken it out.
+    type: str
+    default: ""
   wait:
-    description: Seconds to wait for the requests that the server has.
+    description: Seconds to wait for the requests that the server has. What is left then is warned of.
     type: int
     default: 65
   timeout:
@@ -81,6 +88,12 @@ EXAMPLES = r"""
     upstream: shop
     server: app1
     state: active
+
+- name: Drain | Take a server out so that the next run of the same procedure knows that it was its own
+  mainstay.ops.nginx_drain:
+    upstream: shop
+    server: app1
+    owner: patch
 """
 
 RETURN = r"""
@@ -90,6 +103,11 @@ actions:
   type: list
   elements: str
   sample: [drain app1 in the upstream shop, reload nginx]
+owner:
+  description: Who has taken the server out, empty if it gets requests or nobody said so.
+  returned: success
+  type: str
+  sample: patch
 requests_left:
   description: Requests, WebSockets among them, that the server still had when O(wait) was over.
   returned: success
@@ -119,6 +137,7 @@ def argument_spec() -> dict[str, t.Any]:
         "server": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["drained", "active"], "default": "drained"},
         "last": {"type": "bool", "default": False},
+        "owner": {"type": "str", "default": ""},
         "wait": {"type": "int", "default": 65},
         "timeout": {"type": "int", "default": 15},
         "config": {"type": "path", "default": "/etc/nginx/nginx.conf"},
@@ -132,13 +151,18 @@ def argument_spec() -> dict[str, t.Any]:
 def bring_to_state(module: AnsibleModule) -> dict[str, t.Any]:
     """Do what the module's parameters ask for, and say what that took."""
     params = module.params
-    wish = Wish(params["upstream"], params["server"], params["state"] == "drained", params["last"])
+    wish = Wish(params["upstream"], params["server"], params["state"] == "drained", params["last"], params["owner"])
     files = Files(wish, params["upstreams_dir"], params["live_dir"])
     service = Service(Master(params["pid_file"], params["error_log"]), (), params["config"], params["timeout"], module.run_command)
     outcome = ensure(wish, files, service, params["wait"], module.check_mode)
+    if outcome.left:
+        module.warn(
+            f"{wish.server} still had {outcome.left} requests of the upstream {wish.upstream} when {params['wait']} s were over; they are cut if it is stopped now"
+        )
     return {
         "changed": bool(outcome.actions),
         "actions": list(outcome.actions),
+        "owner": outcome.owner,
         "requests_left": outcome.left,
         "diff": {"before": outcome.before, "after": outcome.after},
     }

@@ -24,7 +24,11 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._nginx.drain import Files, Outcome, Wish, ensure
+from ansible_collections.mainstay.ops.plugins.module_utils._nginx.process import Master
 from ansible_collections.mainstay.ops.plugins.module_utils._nginx.proof import Site, ask
+from ansible_collections.mainstay.ops.plugins.module_utils._nginx.reload import Service
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -321,26 +325,84 @@ def release_late(balancer: Balancer, released: list[float]) -> None:
 
 def test_a_drain_waits_for_requests_and_outlives_the_role(balancer: Balancer) -> None:
     """The server gets no new request, finishes those that it has, and stays out until it is put back."""
-    drain = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
+    wanted = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
     slow = [balancer.connect() for dummy in range(2)]
     for connection in slow:
         connection.request("GET", "/slow")
     released: list[float] = []
     threading.Thread(target=release_late, args=(balancer, released), daemon=True).start()
-    done = balancer.play("drain", **drain)
+    done = balancer.play("drain", **wanted)
     assert not done["failed"] and released and time.monotonic() > released[0]
     result = done["Drain | Take the server out, or put it back"]["results"][0]
     assert result["requests_left"] == 0 and result["actions"] == ["drain app1 in the upstream shop", "reload nginx"]
     assert [connection.getresponse().status for connection in slow] == [200, 200]
     assert {balancer.ask().app for dummy in range(12)} == {"blue-app2"}
-    assert balancer.play("drain", "look", "assert", "configure", "reload", **drain)["changed"] == 0
+    assert balancer.play("drain", "look", "assert", "configure", "reload", **wanted)["changed"] == 0
     assert balancer.site_run(nginx_tls_read_timeout="59s")["changed"] == 2
     assert {balancer.ask().app for dummy in range(12)} == {"blue-app2"}
-    last = balancer.play("drain", **{**drain, "nginx_tls_drain_server": "app2"})
+    last = balancer.play("drain", **{**wanted, "nginx_tls_drain_server": "app2"})
     assert "could not drain app2 in the upstream shop: no other server gets requests" in str(last)
-    assert balancer.play("drain", **drain, nginx_tls_drain_state="active")["changed"] == 1
+    assert balancer.play("drain", **wanted, nginx_tls_drain_state="active")["changed"] == 1
     assert {balancer.ask().app for dummy in range(12)} == {"blue-app1", "blue-app2"}
     assert not list(balancer.live.glob("drained-*"))
+
+
+def drain(balancer: Balancer, server: str, drained: bool = True, timeout: float = 15, owner: str = "") -> Outcome:
+    """What the module nginx_drain does, with a short wait for requests."""
+
+    def run(argv: list[str]) -> tuple[int, str, str]:
+        done = balancer.inside(*argv)
+        return done.returncode, done.stdout, done.stderr
+
+    wish, folder = Wish("shop", server, drained, owner=owner), balancer.folder
+    service = Service(Master(f"{folder}/run/nginx.pid", f"{folder}/log/error.log"), (), "/etc/nginx/nginx.conf", timeout, run)
+    return ensure(wish, Files(wish, f"{folder}/etc/upstreams", f"{folder}/etc/live"), service, 1, check_mode=False)
+
+
+def test_a_drain_waits_for_what_earlier_reloads_left_behind(balancer: Balancer) -> None:
+    """Workers from before the last reload but one have requests too, and a run that finds the server out already waits for them as well."""
+    for app in balancer.apps:
+        app.go_on.clear()
+    slow = [balancer.connect() for dummy in range(2)]
+    for connection in slow:
+        connection.request("GET", "/slow")
+    assert drain(balancer, "app1").left == 1
+    drain(balancer, "app1", drained=False)
+    assert drain(balancer, "app2").left == 1
+    again = drain(balancer, "app2")
+    assert again.left == 1 and not again.actions
+    release(balancer)
+    assert [connection.getresponse().status for connection in slow] == [200, 200]
+    assert drain(balancer, "app2").left == 0
+    drain(balancer, "app2", drained=False)
+
+
+def test_only_who_took_a_server_out_puts_it_back(balancer: Balancer) -> None:
+    """The mark outlives the run; whoever names no owner means it in any case."""
+    assert drain(balancer, "app1", owner="patch").owner == "patch"
+    assert drain(balancer, "app1", owner="restart").owner == "patch"
+    other = drain(balancer, "app1", drained=False, owner="restart")
+    assert other.owner == "patch" and not other.actions
+    assert {balancer.ask().app for dummy in range(12)} == {"blue-app2"}
+    own = drain(balancer, "app1", drained=False, owner="patch")
+    assert own.owner == "" and own.actions
+    by_hand = {"nginx_tls_drain_upstream": "shop", "nginx_tls_drain_server": "app1", "nginx_tls_drain_balancers": ["localhost"]}
+    assert balancer.play("drain", **by_hand)["changed"] == 1
+    put_back = {**by_hand, "nginx_tls_drain_state": "active"}
+    assert balancer.play("drain", **put_back, nginx_tls_drain_owner="patch")["changed"] == 0
+    assert balancer.play("drain", **put_back)["changed"] == 1
+    assert {balancer.ask().app for dummy in range(12)} == {"blue-app1", "blue-app2"}
+
+
+def test_a_drain_that_does_not_end_in_time_is_undone(balancer: Balancer) -> None:
+    """nginx may have taken the configuration all the same, so it is reloaded with the former one."""
+    with pytest.raises(MainstayError, match="could not drain app1 in the upstream shop: .*going back did not end well either"):
+        drain(balancer, "app1", timeout=0)
+    deadline = time.monotonic() + 30
+    while {balancer.ask().app for dummy in range(12)} != {"blue-app1", "blue-app2"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert " down;" not in (balancer.folder / "etc/upstreams/shop.conf").read_text() and not list(balancer.live.glob("*drained-*"))
 
 
 def test_variables_are_refused_before_anything_changes(balancer: Balancer) -> None:

@@ -32,12 +32,14 @@ class Wish:
         server: the server, by its name in the inventory.
         drained: whether it shall get no new requests.
         last: whether it may be the last one that does.
+        owner: who takes it out. One who puts it back does so only with what the same one has taken out; without a name, with all.
     """
 
     upstream: str
     server: str
     drained: bool
     last: bool = False
+    owner: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,19 +100,27 @@ class Files:
         """Find them."""
         self._wish = wish
         self._config = posixpath.join(config_dir, f"{wish.upstream}.conf")
-        self._mark = posixpath.join(live_dir, wish.upstream, drained_mark(wish.server))
+        self._marks, self._name = posixpath.join(live_dir, wish.upstream), drained_mark(wish.server)
+        self._mark = posixpath.join(self._marks, self._name)
 
-    def read(self) -> tuple[Text, bool]:
-        """The upstream's configuration, and whether the mark is there.
+    def read(self) -> tuple[Text, str | None]:
+        """The upstream's configuration, and who has taken the server out: nobody without a mark, and one without a name if the mark says none.
 
         Raises:
             MainstayError: there is no such upstream.
         """
         try:
             with open(self._config, encoding="utf-8") as stream:
-                return Text(tuple(stream.read().splitlines())), os.path.exists(self._mark)
+                text = Text(tuple(stream.read().splitlines()))
         except OSError as exc:
             raise MainstayError(f"read the upstream {self._wish.upstream}", exc, "bring the balancer to its state with site.yml first") from exc
+        try:
+            with open(self._mark, encoding="utf-8") as stream:
+                return text, stream.read().strip()
+        except FileNotFoundError:
+            return text, None
+        except OSError as exc:
+            raise MainstayError(f"read {self._mark}", exc.strerror or exc, "run the task with become: true") from exc
 
     def write(self, text: str) -> None:
         """Write the upstream's configuration.
@@ -129,16 +139,18 @@ class Files:
         except OSError as exc:
             raise MainstayError(f"write {self._config}", exc.strerror or exc, "nginx goes on as before") from exc
 
-    def mark(self, drained: bool) -> None:
-        """Write or remove the mark, once nginx does what it says: a run that was killed before is done again by the next.
+    def mark(self, owner: str | None) -> None:
+        """Write who has taken the server out, or remove the mark, once nginx does what it says: a run that was killed before is done again by the next.
 
         Raises:
             MainstayError: it cannot be written.
         """
+        new = posixpath.join(self._marks, f".{self._name}.new")
         try:
-            if drained:
-                with open(self._mark, "w", encoding="ascii"):
-                    pass
+            if owner is not None:
+                with open(new, "w", encoding="utf-8") as stream:
+                    stream.write(f"{owner}\n")
+                os.replace(new, self._mark)
             elif os.path.exists(self._mark):
                 os.unlink(self._mark)
         except OSError as exc:
@@ -161,37 +173,55 @@ def _wait(pids: t.Iterable[int], ends: t.Collection[tuple[str, int]], timeout: f
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What was done, in words, the text before and after, and the requests that were still under way when the time was over."""
+    """What was done, in words, the text before and after, who has taken the server out, and its requests that were still under way when the time was over."""
 
     actions: tuple[str, ...]
     before: str
     after: str
+    owner: str = ""
     left: int = 0
 
 
+def _go_back(files: Files, before: str, service: Service) -> str:
+    """Put the former text back, and let nginx use it: a reload that did not end in time may have been made.
+
+    Returns:
+        What became of that, for the end of a sentence.
+    """
+    try:
+        files.write(before)
+        service.put_in_service()
+    except MainstayError as exc:
+        return f"going back did not end well either: {exc}"
+    return "the files are as they were before, and nginx serves with them"
+
+
 def ensure(wish: Wish, files: Files, service: Service, wait: float, check_mode: bool) -> Outcome:
-    """Bring a server to its state, and wait until the requests that it has are done.
+    """Bring a server to its state, and wait until the requests that it has are done, also those that a run of before did not wait for.
 
     Raises:
         InvalidInput: the wish cannot be.
         MainstayError: nginx does not take it; all is as it was then.
     """
-    text, marked = files.read()
+    text, owner = files.read()
     check(wish, text)
     before = text.marked(wish.server, text.servers[wish.server])
-    after = text.marked(wish.server, wish.drained)
-    if before == after and marked == wish.drained:
-        return Outcome((), before, after)
+    after, ends = text.marked(wish.server, wish.drained), text.ends_of(wish.server)
+    if not wish.drained and wish.owner and owner not in (None, wish.owner):
+        return Outcome((), before, before, owner or "")
+    if before == after and (owner is not None) == wish.drained:
+        left = _wait(service.master.leaving(), ends, wait) if wish.drained and not check_mode else 0
+        return Outcome((), before, after, owner or "", left)
     verb = "drain" if wish.drained else "put back"
     actions = (f"{verb} {wish.server} in the upstream {wish.upstream}", "reload nginx")
+    holder = (wish.owner if owner is None else owner) if wish.drained else None
     if check_mode:
-        return Outcome(actions, before, after)
+        return Outcome(actions, before, after, holder or "")
     files.write(after)
     try:
         workers = service.put_in_service()
     except MainstayError as exc:
-        files.write(before)
-        raise MainstayError(actions[0], exc, "the files are as they were before") from exc
-    files.mark(wish.drained)
-    left = _wait(workers, text.ends_of(wish.server), wait) if wish.drained else 0
-    return Outcome(actions, before, after, left)
+        raise MainstayError(actions[0], exc, _go_back(files, before, service)) from exc
+    files.mark(holder)
+    left = _wait(workers, ends, wait) if wish.drained else 0
+    return Outcome(actions, before, after, holder or "", left)

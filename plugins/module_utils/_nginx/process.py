@@ -19,6 +19,7 @@ Run = t.Callable[[list[str]], tuple[int, str, str]]
 """Runs an argv and returns its exit status, standard output and standard error."""
 
 _WORKER = "nginx: worker process"
+_LEAVING = "shutting down"
 _PAUSE = 0.05
 _LOG_TAIL = 65536
 _STAMP = re.compile(r"^\S+ \S+ \[emerg\] \d+#\d+: ")
@@ -50,6 +51,13 @@ def _parent(pid: int) -> int:
     return int(fields[1]) if len(fields) > 1 else 0
 
 
+def _workers_of(masters: t.Collection[int]) -> dict[int, str]:
+    """The workers of these masters, with their titles; 0 is no master."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal()) if any(masters) else ()
+    found = {pid: _words(pid, "cmdline") for pid in pids if _parent(pid) in masters}
+    return {pid: title for pid, title in found.items() if title.startswith(_WORKER)}
+
+
 class Master:
     """The master process that a pid file names."""
 
@@ -68,12 +76,14 @@ class Master:
             return 0
         return pid if pid and "nginx: master" in _words(pid, "cmdline") else 0
 
-    def workers(self, leaving: bool = False) -> frozenset[int]:
-        """The workers that accept connections, or those that only finish what they have."""
-        master = self.pid
-        pids = (int(name) for name in os.listdir("/proc") if name.isdecimal()) if master else ()
-        found = {pid: _words(pid, "cmdline") for pid in pids if _parent(pid) == master}
-        return frozenset(pid for pid, title in found.items() if title.startswith(_WORKER) and title.endswith("shutting down") == leaving)
+    def workers(self) -> frozenset[int]:
+        """The workers that accept connections."""
+        return frozenset(pid for pid, title in _workers_of({self.pid}).items() if not title.endswith(_LEAVING))
+
+    def leaving(self) -> frozenset[int]:
+        """The workers that only finish what they have: those from before any reload, and those of a master that a new one has taken over from."""
+        former = Master(f"{self._pid_file}.oldbin").pid
+        return frozenset(pid for pid, title in _workers_of({self.pid, former}).items() if title.endswith(_LEAVING))
 
     def reload(self, timeout: float) -> frozenset[int]:
         """Let it read its configuration again, and wait until all workers are new ones.
@@ -82,12 +92,12 @@ class Master:
             timeout: seconds to wait. nginx tries for 2.5 seconds to open a port that is taken.
 
         Returns:
-            The workers of before, which finish what they have.
+            The workers of before, which finish what they have; those that an earlier reload left behind are among them.
 
         Raises:
             MainstayError: it does not run, or it went on with what it had.
         """
-        master, before, offset = self.pid, self.workers(), self._log_size()
+        master, before, left, offset = self.pid, self.workers(), self.leaving(), self._log_size()
         if not master:
             raise MainstayError("reload nginx", f"it does not run ({self._pid_file} names no process)", "start nginx.service")
         os.kill(master, signal.SIGHUP)
@@ -97,7 +107,7 @@ class Master:
             if refused and not now - before:
                 raise MainstayError("reload nginx", refused)
             if now and not now & before:
-                return before
+                return before | left
             if time.monotonic() > deadline:
                 raise MainstayError("reload nginx", f"{len(now & before)} of its workers still have the former configuration after {timeout:.0f} s")
             time.sleep(_PAUSE)
