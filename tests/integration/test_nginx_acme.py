@@ -242,6 +242,43 @@ def test_what_cannot_serve_is_not_used(issued: Authority) -> None:
     issued.set(lego="/usr/bin/lego", key_type="ec256")
 
 
+def test_one_that_nginx_does_not_show_is_not_ordered_again(issued: Authority) -> None:
+    """The certificate is there and counts as issued; the next look tries the reload anew, and asks the authority for nothing."""
+    assert issued.keep("--now")[0] == 0
+    program = issued.folder / "sbin/nginx-acme"
+    text = program.read_text()
+    program.write_text(text.replace("PROOF_SECONDS = 30", "PROOF_SECONDS = 1"))
+    issued.set(key_type="ec384", https_port=free_port())
+    try:
+        status, output = issued.keep("--now")
+        assert status == 1 and "nginx was reloaded but does not show the new certificate" in output, output
+        orders = issued.pebble.log.read_text().count("authz")
+        status, output = issued.keep("--now")
+        assert status == 1 and "does not show" in output and issued.figures()["failures"] == 2 and issued.figures()["stand_in"] == 0
+    finally:
+        issued.set(https_port=issued.https)
+        program.write_text(text)
+    status, output = issued.keep("--now")
+    assert status == 0 and "which nginx had not shown before, is shown" in output, output
+    assert issued.pebble.log.read_text().count("authz") == orders and issued.shown()[1] == "ok" and issued.figures()["failures"] == 0
+    issued.set(key_type="ec256")
+
+
+def test_one_site_does_not_keep_the_others_from_their_turn(issued: Authority) -> None:
+    """Whatever goes wrong, here a client whose output is no text."""
+    fake = issued.folder / "odd-lego"
+    fake.write_text("#!/bin/sh\nprintf '\\377\\n'\nexit 1\n")
+    fake.chmod(0o755)
+    wanted = json.loads((issued.folder / "acme/config.json").read_text())
+    issued.set(lego=str(fake), key_type="rsa2048", sites=[*wanted["sites"], {"name": "shop2", "names": ["shop2.acme.test"]}])
+    try:
+        status, output = issued.keep("--now")
+        assert status == 1 and "shop: UnicodeDecodeError" in output and "shop2: nginx does not serve" in output, output
+        assert issued.figures("shop")["failures"] == 1
+    finally:
+        (issued.folder / "acme/config.json").write_text(json.dumps(wanted))
+
+
 def test_a_wildcard_by_dns_and_other_names(issued: Authority) -> None:
     """BIND takes the record by the key; the key is in one private file only; other names order anew."""
     dns = {"RFC2136_NAMESERVER": f"127.0.0.1:{issued.dns.port}", "RFC2136_TSIG_KEY": "lego.", "RFC2136_TSIG_SECRET": SENTINEL,

@@ -290,6 +290,9 @@ def test_shares_and_a_switch(balancer: Balancer) -> None:
     balancer.play("switch", **switch)
     assert [path.name for path in balancer.live.iterdir()] == ["green"]
     assert shares(balancer, 20) == {"green": 20}
+    for wrong in ({"nginx_tls_switch_slot": "purple"}, {"nginx_tls_switch_upstream": ""}):
+        assert "name the upstream and one of these" in balancer.play("switch", **{**switch, **wrong})["failed"]
+    assert [path.name for path in balancer.live.iterdir()] == ["green"]
     assert balancer.workers == workers
 
 
@@ -305,6 +308,9 @@ def test_maintenance(balancer: Balancer) -> None:
     assert posted.status == 503 and json.loads(posted.body)["error"] == "maintenance" and posted.headers["content-type"] == "application/json"
     assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["127.0.0.1"])["changed"] == 1
     assert balancer.ask().app.startswith("blue")
+    assert "named by single, full addresses" in balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["127.0"])["failed"]
+    assert balancer.play("maintenance", **on, nginx_tls_maintenance_addresses=["127.0.0.1", "2001:DB8:0:0:0:0:0:1"])["changed"] == 1
+    assert (balancer.live / "maintenance-allow-2001:db8::1").exists()
     there = {"nginx_tls_maintenance_addresses": ["192.0.2.1"]}
     assert balancer.play("maintenance", "look", "assert", "configure", "reload", **on, **there)["changed"] == 1
     assert balancer.ask().status == 503
@@ -546,6 +552,7 @@ def test_limits_and_pages(balancer: Balancer) -> None:
     (balancer.live / "blue").unlink()
     nothing = balancer.ask(Accept="application/json")
     assert nothing.status == 503 and json.loads(nothing.body)["error"] == "unavailable" and "retry-after" in nothing.headers
+    assert "limiting requests, excess: " in (balancer.folder / "log/error.log").read_text()
     lines = balancer.log()
     assert {line["limited"] for line in lines if line["uri"] == "/login"} == {"PASSED", "REJECTED"}
     assert {line["pool"] for line in lines if line["uri"] in ("/ill", "/slow")} == {"shop_blue"}

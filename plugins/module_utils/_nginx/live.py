@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import posixpath
 import typing as t
@@ -42,6 +43,16 @@ class Upstream:
     maintenance: bool = False
     maintenance_allow: tuple[str, ...] = ()
     drained: tuple[str, ...] = ()
+
+
+def remote_address(text: str) -> str:
+    """An address of a client in the one form in which nginx writes it in ``$remote_addr``, empty if the text is no address."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address).partition("%")[0]
 
 
 def drained_mark(server: str) -> str:

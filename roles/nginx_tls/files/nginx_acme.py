@@ -48,6 +48,15 @@ class AcmeError(Exception):
     """What went wrong, in a sentence."""
 
 
+UNEXPECTED = (AcmeError, OSError, LookupError, ValueError)
+"""What may go wrong with one site, such as output that is no text; the sites after it have their turn all the same."""
+
+
+def words_of(error: Exception) -> str:
+    """An error in words: what is no sentence is named by its kind."""
+    return str(error) if isinstance(error, (AcmeError, OSError)) else f"{type(error).__name__}: {error}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Certificate:
     """What a certificate says.
@@ -211,7 +220,7 @@ class Sites:
         """The certificate that a site has, nothing if it has none that can be read."""
         try:
             return read_certificate((FOLDER / f"{name}.pem").read_text(encoding="ascii"))
-        except (OSError, ValueError, AcmeError):
+        except UNEXPECTED:
             return None
 
     def fingerprint(self) -> str:
@@ -277,11 +286,11 @@ class Sites:
         finally:
             shutil.rmtree(folder / "certificates", ignore_errors=True)
 
-    def put_in_service(self, site: t.Mapping[str, t.Any], pem: str) -> None:
-        """Replace the certificate of a site, and see that nginx shows it; the former one comes back if nginx cannot use it.
+    def replace(self, site: t.Mapping[str, t.Any], pem: str) -> None:
+        """Replace the certificate of a site; the former one comes back if nginx cannot use the new one.
 
         Raises:
-            AcmeError: nginx cannot use it, or does not show it.
+            AcmeError: nginx cannot use it.
         """
         path = FOLDER / f"{site['name']}.pem"
         former = path.read_text(encoding="ascii") if path.exists() else None
@@ -292,10 +301,30 @@ class Sites:
             if former is not None:
                 write(path, former)
             raise
-        # A server that somebody stopped stays stopped: it takes the certificate when it starts.
+
+    def show(self, site: t.Mapping[str, t.Any]) -> None:
+        """Let nginx use the certificate that a site has, and see that it shows it. A server that somebody stopped takes it when it starts.
+
+        Raises:
+            AcmeError: nginx does not show it.
+        """
         if PID_FILE.exists() and PID_FILE.read_text(encoding="ascii").strip():
+            pem = (FOLDER / f"{site['name']}.pem").read_text(encoding="ascii")
             run(["nginx", "-s", "reload"], "reload nginx")
             self.see_certificate(site, ssl.PEM_cert_to_DER_cert(_BLOCK.findall(pem)[0].strip()))
+
+    def renew(self, site: t.Mapping[str, t.Any]) -> Certificate:
+        """Order a certificate for a site and put it in the place of the former one. It is recorded at once: whether nginx shows it is no reason to order another.
+
+        Raises:
+            AcmeError: there is none, or it cannot serve; the site keeps the certificate that it has.
+        """
+        pem = self.order(site["names"])
+        certificate = check(pem, site["names"], self.config["roots"], time.time())
+        self.replace(site, pem)
+        self.known[site["name"]].update(serial=certificate.serial, fingerprint=self.fingerprint(), unseen=True)
+        self.save()
+        return certificate
 
     def see_certificate(self, site: t.Mapping[str, t.Any], wanted: bytes) -> None:
         """Wait until nginx shows a certificate."""
@@ -314,7 +343,7 @@ class Sites:
             time.sleep(0.2)
 
     def keep(self, site: t.Mapping[str, t.Any], at_once: bool) -> str:
-        """Renew the certificate of a site if it is due.
+        """Renew the certificate of a site if it is due; let nginx use one that it has not shown yet.
 
         Args:
             site: the site.
@@ -324,11 +353,11 @@ class Sites:
             What was done, empty if nothing was.
 
         Raises:
-            AcmeError: it could not be renewed, or will be tried again later; the site keeps the certificate that it has.
+            AcmeError: it could not be renewed or is not shown, or will be tried again later; nginx goes on with the certificate that it has.
         """
         known, now = self.known[site["name"]], time.time()
         why = due(self.certificate(site["name"]), site["names"], known, self.fingerprint(), self.config["renew_share"], now)
-        if not why:
+        if not why and not known.get("unseen"):
             return ""
         attempt = self.attempt(site)
         if known.get("attempt") != attempt:
@@ -337,15 +366,14 @@ class Sites:
             moment = datetime.datetime.fromtimestamp(known["next_try"], datetime.timezone.utc)
             raise AcmeError(f"{known['error']}. The next try is made after {moment:%Y-%m-%d %H:%M:%S} UTC, or at once by nginx-acme --now")
         try:
-            pem = self.order(site["names"])
-            certificate = check(pem, site["names"], self.config["roots"], time.time())
-            self.put_in_service(site, pem)
-        except (AcmeError, OSError) as exc:
-            failures = known["failures"] + 1
-            known.update(failures=failures, next_try=now + pause_after(failures, random.random()), error=str(exc))
-            raise AcmeError(str(exc)) from None
-        known.update(serial=certificate.serial, fingerprint=self.fingerprint(), failures=0, next_try=0.0, error="", last_success=time.time())
-        return f"new certificate {certificate.serial}, because {why}"
+            done = f"new certificate {self.renew(site).serial}, because {why}" if why else "its certificate, which nginx had not shown before, is shown"
+            self.show(site)
+        except UNEXPECTED as exc:
+            failures, error = known["failures"] + 1, words_of(exc)
+            known.update(failures=failures, next_try=now + pause_after(failures, random.random()), error=error)
+            raise AcmeError(error) from None
+        known.update(unseen=False, failures=0, next_try=0.0, error="", last_success=time.time())
+        return done
 
     def figures(self) -> str:
         """What the node exporter's textfile collector reads. The share and the days that are left follow from the two times at any moment."""
@@ -371,8 +399,8 @@ def keep_all(at_once: bool) -> int:
             try:
                 done = sites.keep(site, at_once)
                 print(f"{site['name']}: {done or 'its certificate is good'}")
-            except AcmeError as exc:
-                print(f"{site['name']}: {exc}", file=sys.stderr)
+            except UNEXPECTED as exc:
+                print(f"{site['name']}: {words_of(exc)}", file=sys.stderr)
                 status = 1
             sites.save()
         return status

@@ -10,7 +10,7 @@ import sys
 import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._nginx.drain import Text, Wish, check
-from ansible_collections.mainstay.ops.plugins.module_utils._nginx.live import Upstream, parse_marks
+from ansible_collections.mainstay.ops.plugins.module_utils._nginx.live import Upstream, parse_marks, remote_address
 from ansible_collections.mainstay.ops.plugins.module_utils._nginx.sockets import parse_address, parse_table
 
 LINES = (
@@ -41,6 +41,25 @@ LINES = (
 def test_marks(files: list[str], upstream: Upstream) -> None:
     """Each kind of file has one meaning."""
     assert parse_marks("shop", files) == upstream
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        ("2001:db8:0:1:0:0:0:1", "2001:db8:0:1::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("10.1", ""),
+        ("192.0.2.0/24", ""),
+        ("192.0.2.010", ""),
+        ("dead", ""),
+    ],
+)
+def test_addresses_as_nginx_writes_them(text: str, written: str) -> None:
+    """One form for each, and nothing for what would never match."""
+    assert remote_address(text) == written
 
 
 def test_servers_and_their_marks() -> None:
