@@ -570,6 +570,26 @@ def test_a_dead_server_is_left_alone(balancer: Balancer) -> None:
     assert {balancer.ask().app for dummy in range(10)} == {"green-app1", "green-app2"}
 
 
+def test_the_last_server_is_asked_again_at_once(balancer: Balancer) -> None:
+    """While the other one is drained it is not left alone after failures: the first request after it is back is answered."""
+    balancer.odd = True
+    upstream = balancer.upstream()
+    upstream["slots"] = {"blue": free_port(), "green": free_port()}
+    assert not balancer.site_run(nginx_tls_upstreams=[upstream])["failed"]
+    assert drain(balancer, "app2").actions
+    written = (balancer.folder / "etc/upstreams/shop.conf").read_text()
+    assert {balancer.ask().status for dummy in range(8)} == {502}
+    late = App("late", "127.0.0.1", upstream["slots"]["blue"])
+    try:
+        assert balancer.ask().app == "late"
+    finally:
+        late.shutdown()
+        late.server_close()
+    assert balancer.site_run(nginx_tls_upstreams=[upstream])["changed"] == 0
+    drain(balancer, "app2", drained=False)
+    assert written.count("max_fails=0 ") == 4 and "max_fails=0 " not in (balancer.folder / "etc/upstreams/shop.conf").read_text()
+
+
 def test_another_balancer_in_front(balancer: Balancer) -> None:
     """Its word about the client is taken if it is one of those that were named, from a header or from the PROXY protocol."""
     balancer.odd = True

@@ -19,7 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._nginx.live import dr
 from ansible_collections.mainstay.ops.plugins.module_utils._nginx.reload import Service
 from ansible_collections.mainstay.ops.plugins.module_utils._nginx.sockets import count_connections
 
-_SERVER = re.compile(r"^(?P<start>\s*server (?P<address>\S+) [^;#]*?)(?P<down> down)?; # (?P<name>\S+)$")
+_SERVER = re.compile(r"^(?P<start>\s*server (?P<address>\S+) max_fails=)(?P<fails>\d+)(?P<rest>[^;#]*?)(?P<down> down)?; # (?P<name>\S+)$")
 _PAUSE = 0.2
 
 
@@ -60,13 +60,18 @@ class Text:
         return frozenset(_end(match["address"]) for match in found if match and match["name"] == server)
 
     def marked(self, server: str, drained: bool) -> str:
-        """The text with a server drained or not."""
-        return "".join(f"{self._line(line, server, drained)}\n" for line in self.lines)
+        """The text with a server drained or not. The only one that gets requests is always tried: if it were left alone after some failures, none would serve."""
+        down = {**self.servers, server: drained}
+        asked = [name for name in down if not down[name] or len(down) == 1]
+        only = asked[0] if len(asked) == 1 else ""
+        found = (_SERVER.match(line) for line in self.lines)
+        fails = max((int(match["fails"]) for match in found if match), default=0)
+        return "".join(f"{self._line(line, down, 0 if line.endswith(f' # {only}') else fails)}\n" for line in self.lines)
 
     @staticmethod
-    def _line(line: str, server: str, drained: bool) -> str:
+    def _line(line: str, down: t.Mapping[str, bool], fails: int) -> str:
         match = _SERVER.match(line)
-        return line if not match or match["name"] != server else f"{match['start']}{' down' if drained else ''}; # {server}"
+        return line if not match else f"{match['start']}{fails}{match['rest']}{' down' if down[match['name']] else ''}; # {match['name']}"
 
 
 def _end(text: str) -> tuple[str, int]:

@@ -16,9 +16,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._nginx.sockets import
 LINES = (
     "upstream shop_blue {",
     "    zone shop_blue 128k;",
-    "    server 192.0.2.1:8000 max_fails=3 fail_timeout=5s; # app1",
+    "    server 192.0.2.1:8000 max_fails=0 fail_timeout=5s; # app1",
     "    server [2001:db8::2]:8000 max_fails=3 fail_timeout=5s down; # app2",
-    "    server 192.0.2.1:8001 max_fails=3 fail_timeout=5s backup; # app1",
+    "    server 192.0.2.1:8001 max_fails=0 fail_timeout=5s backup; # app1",
     "    server [2001:db8::2]:8001 max_fails=3 fail_timeout=5s backup down; # app2",
     "}",
 )
@@ -68,10 +68,18 @@ def test_servers_and_their_marks() -> None:
     assert text.servers == {"app1": False, "app2": True}
     assert text.ends_of("app2") == {("2001:db8::2", 8000), ("2001:db8::2", 8001)}
     drained = text.marked("app1", drained=True)
-    assert drained.count(" down; # app1") == 2 and drained.count(" down; # app2") == 2
+    assert drained.count(" down; # app1") == 2 and drained.count(" down; # app2") == 2 and drained.count("max_fails=3 ") == 4
     again = Text(tuple(drained.splitlines()))
     assert again.marked("app1", drained=False).splitlines() == list(LINES)
     assert text.marked("app2", drained=True).splitlines() == list(LINES)
+    both = text.marked("app2", drained=False)
+    assert " down" not in both and both.count("max_fails=3 ") == 4
+
+
+def test_the_only_server_is_always_tried() -> None:
+    """Drained or not, and whatever the number of the others would be."""
+    text = Text(("    server 192.0.2.1:8000 max_fails=0 fail_timeout=5s; # app1",))
+    assert "max_fails=0 " in text.marked("app1", drained=True) and "max_fails=0 " in text.marked("app1", drained=False)
 
 
 @pytest.mark.parametrize(
