@@ -163,7 +163,7 @@ class Balancer:
         """Run a program in nginx's view."""
         view = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", f"--wd={self.folder}"]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DEPRECATION_WARNINGS": "1"}
-        return subprocess.run([*view, *argv], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
+        return subprocess.run([*view, *argv], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False)
 
     def play(self, *tasks: str, check: bool = False, **variables: t.Any) -> dict[str, t.Any]:
         """Run entry points of the role, and return the results of their tasks by name; ``failed`` is the message of the one that failed."""
