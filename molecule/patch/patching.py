@@ -70,7 +70,8 @@ class Patching(Trial):
 
     def argv(self, playbook: str, release: str, *more: str) -> list[str]:
         """The command line of a playbook: with the checks of this small stack and a folder for reports."""
-        check = {"name": "release", "type": "http", "url": f"https://{NAME}/version", "connect_to": f"{self._given.address}:443", "ca_cert": self._given.authority}
+        there = {"connect_to": f"{self._given.address}:443", "ca_cert": self._given.authority}
+        check = {"name": "release", "type": "http", "url": f"https://{NAME}/version", **there}
         return [*super().argv(playbook, release), "-e", json.dumps({"patch_checks": [check], "base_patch_report_dir": f"{self._folder}/patch"}), *more]
 
     @contextlib.contextmanager

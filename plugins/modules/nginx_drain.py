@@ -157,7 +157,7 @@ def bring_to_state(module: AnsibleModule) -> dict[str, t.Any]:
     outcome = ensure(wish, files, service, params["wait"], module.check_mode)
     if outcome.left:
         module.warn(
-            f"{wish.server} still had {outcome.left} requests of the upstream {wish.upstream} when {params['wait']} s were over; they are cut if it is stopped now"
+            f"{wish.server} still had {outcome.left} requests of the upstream {wish.upstream} when {params['wait']} s were over; they are cut if it stops now"
         )
     return {
         "changed": bool(outcome.actions),

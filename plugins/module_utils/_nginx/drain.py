@@ -60,7 +60,7 @@ class Text:
         return frozenset(_end(match["address"]) for match in found if match and match["name"] == server)
 
     def marked(self, server: str, drained: bool) -> str:
-        """The text with a server drained or not. The only one that gets requests is always tried: if it were left alone after some failures, none would serve."""
+        """The text with a server drained or not. The only one that gets requests is always tried: left alone after some failures, it would serve nobody."""
         down = {**self.servers, server: drained}
         asked = [name for name in down if not down[name] or len(down) == 1]
         only = asked[0] if len(asked) == 1 else ""

@@ -314,7 +314,7 @@ class Sites:
             self.see_certificate(site, ssl.PEM_cert_to_DER_cert(_BLOCK.findall(pem)[0].strip()))
 
     def renew(self, site: t.Mapping[str, t.Any]) -> Certificate:
-        """Order a certificate for a site and put it in the place of the former one. It is recorded at once: whether nginx shows it is no reason to order another.
+        """Order a certificate for a site and put it in the place of the former one. It is recorded at once: if nginx does not show it, no other is ordered.
 
         Raises:
             AcmeError: there is none, or it cannot serve; the site keeps the certificate that it has.
