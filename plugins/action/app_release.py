@@ -50,18 +50,27 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(folder)
 
     def _lock(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        """Take the lock; where a run of this machine that is gone has it, see its workers off and take it over."""
+        """Take the lock; where a run of this machine that is gone has it, see its workers off and take it over.
+
+        The module gives up before any other run. Whether that one lives is asked here, and then the module again, with the owner that was judged: if another
+        run was faster, it gives up before that one too.
+        """
         parent = multiprocessing.parent_process()
         args["controller"] = here = identity(parent.pid if parent is not None and parent.pid is not None else os.getpid())
         result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
-        holder = (result.get("lock") or {}) if result.get("failed") else {}
+        holder = (result.get("lock") or {}) if result.get("failed") and not args.get("renew") else {}
+        if not holder:
+            return result
         found = fate(holder.get("controller") or {}, here)
-        if holder and found == GONE:
-            see_off(holder["controller"], here)
-            return self._execute_module(module_name=MODULE, module_args={**args, "gone": holder["owner"]}, task_vars=task_vars)
-        if holder and found == ALIVE:
+        if found == ALIVE:
             result["msg"] += f"; its process {holder['controller']['pid']} runs on this machine"
-        return result
+            return result
+        try:
+            if found == GONE and not self._task.check_mode:
+                see_off(holder["controller"], here)
+        except MainstayError as exc:
+            raise AnsibleActionFail(str(exc)) from None
+        return self._execute_module(module_name=MODULE, module_args={**args, found: holder["owner"]}, task_vars=task_vars)
 
     def _hash(self, archive: str, wanted: str) -> str:
         """The archive's hash."""

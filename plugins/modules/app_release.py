@@ -30,7 +30,7 @@ options:
       - V(live) records that O(release) went live in O(slot).
       - V(pruned) removes all but the newest O(keep) releases, never one that is live, in a slot, or what a rollback leads to.
       - V(locked) takes the lock that keeps other runs out, V(unlocked) gives it back. From a run on the same controller that was killed it is taken over by
-        itself. A run that holds it already says with V(locked) that it is alive.
+        itself; from one that is alive there it is not, however old it is. A run that holds it already says with V(locked) that it is alive.
     type: str
     choices: [present, live, pruned, locked, unlocked]
     default: present
@@ -72,15 +72,23 @@ options:
     type: str
     default: ""
   lock_timeout:
-    description: Seconds without a sign of life after which a lock counts as left behind.
+    description: Seconds without a sign of life after which the lock of a run of another controller counts as left behind.
     type: int
     default: 3600
+  renew:
+    description: Whether O(state=locked) only says that the run is alive, and fails where it does not hold the lock any more.
+    type: bool
+    default: false
   force:
     description: Whether O(state=locked) takes the lock from any run, also from one that may be alive.
     type: bool
     default: false
   gone:
     description: The owner of a lock whose run is gone. Set by the module's controller side, never by a task.
+    type: str
+    default: ""
+  unknown:
+    description: The owner of a lock whose run cannot be judged from this controller. Set by the module's controller side, never by a task.
     type: str
     default: ""
   controller:
@@ -155,7 +163,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import KINDS, Home, Lock, Record, State, check_name
-from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import next_record, plan_present, plan_pruned
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, next_record, plan_locked, plan_present, plan_pruned, plan_renewed
 
 Outcome = t.Dict[str, t.Any]
 
@@ -215,7 +223,13 @@ def ensure_pruned(home: Home, params: dict[str, t.Any], check_mode: bool) -> Out
 def ensure_locked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
     """Take the lock."""
     wanted = Lock(params["owner"], params["by"], 0.0, controller=params["controller"])
-    taking = apply.take_lock(home, wanted, params["lock_timeout"], check_mode, params["gone"], params["force"])
+
+    def plan(lock: Lock | None, now: float) -> Taking:
+        if params["renew"]:
+            return plan_renewed(lock, params["owner"], now)
+        return plan_locked(lock, params["owner"], now, params["lock_timeout"], params["gone"], params["unknown"], params["force"])
+
+    taking = apply.take_lock(home, wanted, plan, check_mode)
     if not taking.needed:
         return _outcome([], "locked", "locked")
     if taking.displaced is None:
@@ -234,7 +248,7 @@ ENSURE = {"present": ensure_present, "live": ensure_live, "pruned": ensure_prune
 
 
 def argument_spec() -> dict[str, t.Any]:
-    """The options; ``uploaded`` is where the action plugin has put the archive, ``gone`` and ``controller`` are what it knows of processes."""
+    """The options; ``uploaded`` is where the action plugin has put the archive, ``gone``, ``unknown`` and ``controller`` are what it knows of processes."""
     return {
         "root": {"type": "path", "required": True},
         "state": {"type": "str", "choices": list(ENSURE), "default": "present"},
@@ -247,8 +261,10 @@ def argument_spec() -> dict[str, t.Any]:
         "keep": {"type": "int", "default": 5},
         "owner": {"type": "str", "default": ""},
         "lock_timeout": {"type": "int", "default": 3600},
+        "renew": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},
         "gone": {"type": "str", "default": ""},
+        "unknown": {"type": "str", "default": ""},
         "controller": {"type": "dict", "default": {}},
         "uploaded": {"type": "path"},
     }

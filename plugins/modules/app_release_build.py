@@ -129,7 +129,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import build
-from ansible_collections.mainstay.ops.plugins.module_utils._release.apply import need_root
+from ansible_collections.mainstay.ops.plugins.module_utils._release.apply import alone, need_root
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home, check_name
 from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import plan_present
 from ansible_collections.mainstay.ops.plugins.module_utils._release.source import git_environment, image_digest, is_commit
@@ -152,17 +152,20 @@ def content_of(params: dict[str, t.Any]) -> str:
 
 
 def make(module: AnsibleModule, home: Home, wish: build.Wish) -> None:
-    """Make the release."""
+    """Make the release, if nobody was faster."""
     need_root(home)
     params = module.params
     # Whatever the mask of the one who runs this: the application reads its release.
     os.umask(0o022)
-    if params["type"] == "git":
-        build.make_git_release(module.run_command, home, wish, git_environment(params["key_file"] or "", params["known_hosts_file"] or ""))
-    elif params["type"] == "wheel":
-        build.make_wheel_release(module.run_command, home, wish)
-    else:
-        build.make_image_release(module.run_command, home, wish)
+    with alone(home.releases):
+        if plan_present(home.read(), wish.release, wish.content) == "unchanged":
+            return
+        if params["type"] == "git":
+            build.make_git_release(module.run_command, home, wish, git_environment(params["key_file"] or "", params["known_hosts_file"] or ""))
+        elif params["type"] == "wheel":
+            build.make_wheel_release(module.run_command, home, wish)
+        else:
+            build.make_image_release(module.run_command, home, wish)
 
 
 def ensure_present(module: AnsibleModule, home: Home) -> dict[str, t.Any]:

@@ -82,6 +82,12 @@ releases:
       description: When it was unpacked, in UTC.
       type: str
   sample: [{release: "2", sha256: 5c1c..., unpacked: "2026-11-22T18:00:00+00:00"}]
+outdated:
+  description: The unpacked releases that the database has no room for since it was contracted, oldest first. A rollback must not lead there.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 slots:
   description: The release that each slot points at.
   returned: success
@@ -118,6 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home
 from ansible_collections.mainstay.ops.plugins.module_utils._release.host import environment_names, platform
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import plan_outdated
 
 
 def describe(home: Home, environment_file: str | None) -> dict[str, t.Any]:
@@ -127,6 +134,7 @@ def describe(home: Home, environment_file: str | None) -> dict[str, t.Any]:
         "live": dataclasses.asdict(state.live) if state.live else {},
         "history": [dataclasses.asdict(record) for record in state.history],
         "releases": [dataclasses.asdict(release) for release in state.releases],
+        "outdated": plan_outdated(state),
         "slots": dict(state.slots),
         "lock": dataclasses.asdict(state.lock) if state.lock else {},
         "free_bytes": home.free_bytes(),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import datetime
 import fcntl
@@ -18,7 +19,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import archive as archives
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import STAMP, Home, Lock, Record, State
-from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, appended, plan_locked
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, appended, plan_present
 
 
 def _now() -> str:
@@ -46,6 +47,8 @@ def need_root(home: Home) -> None:
 def unpack(home: Home, release: str, archive: str, sha256: str) -> None:
     """Unpack an archive beside the other releases and put it in place by one rename, over one of the same name that nothing uses.
 
+    Of two that do so at the same time the second one finds the release there.
+
     Raises:
         MainstayError: it is not the archive that ``sha256`` names, or it cannot be unpacked.
     """
@@ -53,9 +56,10 @@ def unpack(home: Home, release: str, archive: str, sha256: str) -> None:
     found = archives.file_sha256(archive)
     if sha256 and found != sha256:
         raise MainstayError(f"unpack release {release}", f"the archive has the SHA-256 {found}, not {sha256}", "build it anew, or correct the hash")
-    incoming = incoming_folder(home, release)
-    archives.unpack(archive, incoming)
-    place(home, release, found)
+    with alone(home.releases):
+        if plan_present(home.read(), release, found) != "unchanged":
+            archives.unpack(archive, incoming_folder(home, release))
+            place(home, release, found)
 
 
 def incoming_folder(home: Home, release: str) -> str:
@@ -88,7 +92,17 @@ def place(home: Home, release: str, content: str) -> None:
 
 
 def stamp(folder: str, release: str, content: str) -> None:
-    """Write into a release's folder what it was made from; without that file it does not count as a release."""
+    """Write into a release's folder what it was made from; without that file it does not count as a release, so all others are on the disk before.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
+    finally:
+        os.close(handle)
     _write(os.path.join(folder, STAMP), {"release": release, "sha256": content, "unpacked": _now()})
 
 
@@ -104,32 +118,38 @@ def remove(home: Home, releases: t.Iterable[str]) -> None:
         shutil.rmtree(home.release(release))
 
 
-def take_lock(home: Home, wanted: Lock, timeout: float, check_mode: bool, gone: str = "", force: bool = False) -> Taking:
+@contextlib.contextmanager
+def alone(folder: str) -> t.Iterator[None]:
+    """Have a folder for oneself while the block runs, among all that ask in this way."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def take_lock(home: Home, wanted: Lock, plan: t.Callable[[Lock | None, float], Taking], check_mode: bool) -> Taking:
     """Take the lock for one run, or say that it is alive if it holds the lock already.
 
     Args:
         home: the application's folder.
         wanted: the lock as it shall be, without times.
-        timeout, gone, force: see :func:`plan_locked`.
+        plan: says of the lock as it is, at a time, what taking it means, as :func:`plan_locked` and :func:`plan_renewed` do.
         check_mode: whether to leave everything as it is.
 
     Raises:
-        MainstayError: another run holds it, and may be alive.
+        MainstayError: ``plan`` does not permit it.
     """
     if check_mode:
-        return plan_locked(home.read_lock(), wanted.owner, time.time(), timeout, gone, force)
+        return plan(home.read_lock(), time.time())
     need_root(home)
-    # The folder itself serves as the mutex of the file's readers and writers.
-    handle = os.open(home.root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with alone(home.root):
         now, found = time.time(), home.read_lock()
-        taking = plan_locked(found, wanted.owner, now, timeout, gone, force)
+        taking = plan(found, now)
         since = now if taking.needed or found is None else found.since
         _write(home.lock, dataclasses.asdict(dataclasses.replace(wanted, since=since, renewed=now)))
         return taking
-    finally:
-        os.close(handle)
 
 
 def release_lock(home: Home, owner: str, check_mode: bool) -> bool:
@@ -138,10 +158,12 @@ def release_lock(home: Home, owner: str, check_mode: bool) -> bool:
     Returns:
         Whether there was something to give back.
     """
-    lock = home.read_lock()
-    if lock is None or owner not in ("", lock.owner):
+    if not os.path.isdir(home.root):
         return False
-    if not check_mode:
-        with contextlib.suppress(FileNotFoundError):
+    with alone(home.root):
+        lock = home.read_lock()
+        if lock is None or owner not in ("", lock.owner):
+            return False
+        if not check_mode:
             os.unlink(home.lock)
-    return True
+        return True

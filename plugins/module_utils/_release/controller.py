@@ -18,6 +18,8 @@ import socket
 import time
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+
 ALIVE, GONE, UNKNOWN = "alive", "gone", "unknown"
 
 FIRST_NAMESPACE = "pid:[4026531836]"
@@ -26,20 +28,32 @@ FIRST_NAMESPACE = "pid:[4026531836]"
 STRAGGLER_SECONDS = 10.0
 """How long the workers of a run that was killed may take to end what they have begun."""
 
+ENDING_SECONDS = 5.0
+"""How long they may take to end when they are told to."""
+
 _PROC = pathlib.Path("/proc")
 _START_FIELD = 19
 """Of the fields of /proc/PID/stat that follow the name in parentheses, the one with the start in clock ticks since the boot (field 22 in proc(5))."""
 
+_STACK_FIELD, _ARGUMENTS_FIELD = 25, 45
+"""Those with the addresses of the stack and of the arguments (fields 28 and 48), 0 for who may not see them."""
+
 Identity = t.Mapping[str, t.Any]
 
 
-def started(pid: int) -> str:
-    """When a process started, in clock ticks since the boot; empty if there is none, or only what is left of it until it is reaped."""
+def _fields(pid: int) -> list[str]:
+    """The fields of a process's state that follow its name; none if there is none, or only what is left of it until it is reaped."""
     try:
         fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in ("Z", "X") else fields[_START_FIELD]
+        return []
+    return [] if fields[0] in ("Z", "X") else fields
+
+
+def started(pid: int) -> str:
+    """When a process started, in clock ticks since the boot; empty if there is none."""
+    fields = _fields(pid)
+    return fields[_START_FIELD] if fields else ""
 
 
 def _text(path: str) -> str:
@@ -50,12 +64,20 @@ def _text(path: str) -> str:
 
 
 def _command(pid: int) -> str:
-    """A fingerprint of a process's arguments, which a fork shares with its parent."""
+    """A fingerprint of one start of a program, which its forks have in common and no other start has, not even one with the same arguments.
+
+    The kernel puts the stack and the arguments of each program that it starts at addresses of chance; a fork keeps them.
+    """
+    fields = _fields(pid)
     try:
         content = (_PROC / str(pid) / "cmdline").read_bytes()
+        folder = os.readlink(_PROC / str(pid) / "cwd")
     except OSError:
         return ""
-    return hashlib.sha256(content).hexdigest()[:16] if content else ""
+    if not content or not fields or fields[_STACK_FIELD] == "0":
+        return ""
+    place = f"{fields[_STACK_FIELD]} {fields[_ARGUMENTS_FIELD]} {folder}"
+    return hashlib.sha256(content + place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def identity(pid: int) -> dict[str, t.Any]:
@@ -95,7 +117,7 @@ def fate(holder: Identity, here: Identity, started_now: t.Callable[[int], str] =
 
 
 def stragglers(holder: Identity, here: Identity) -> list[int]:
-    """The workers of a process that is gone: forks with its arguments, younger than it and older than this run."""
+    """The workers of a process that is gone: its forks, younger than it and older than this run."""
     if holder.get("boot") != here.get("boot") or not holder.get("command"):
         return []
     first, last = int(holder["started"]), int(here["started"])
@@ -108,11 +130,33 @@ def stragglers(holder: Identity, here: Identity) -> list[int]:
     return found
 
 
-def see_off(holder: Identity, here: Identity, seconds: float = STRAGGLER_SECONDS) -> None:
-    """Wait until the workers of a process that is gone have ended; end those that take longer, whose results nobody waits for any more."""
+def see_off(holder: Identity, here: Identity, seconds: float = STRAGGLER_SECONDS, ending: float = ENDING_SECONDS) -> None:
+    """Wait until the workers of a process that is gone have ended; end those that take longer, whose results nobody waits for any more.
+
+    Args:
+        holder: the identity of the process that is gone.
+        here: that of this run.
+        seconds: how long they may take for what they have begun.
+        ending: how long they may take to end when they are told to.
+
+    Raises:
+        MainstayError: one goes on all the same.
+    """
+    if not _wait(holder, here, seconds):
+        return
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        for pid in stragglers(holder, here):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, sign)
+        if not (left := _wait(holder, here, ending)):
+            return
+    raise MainstayError("take over the lock of a run that was killed", f"its workers still run as the processes {', '.join(map(str, left))}",
+                        "end them on this machine, and run again")
+
+
+def _wait(holder: Identity, here: Identity, seconds: float) -> list[int]:
+    """Wait for the workers of a process that is gone, and return those that are left."""
     deadline = time.monotonic() + seconds
     while (left := stragglers(holder, here)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGTERM)
+    return left

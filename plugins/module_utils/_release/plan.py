@@ -46,7 +46,7 @@ def next_record(state: State, release: str, slot: str, kind: str) -> Record | No
         raise InvalidInput(f"record release {release} as live", "it is not unpacked on this host")
     live = state.live
     if kind == "contract":
-        done = live is not None and live.release == release and not live.previous
+        done = live is not None and (live.release, live.kind) == (release, kind)
         return None if done else Record(release, slot, "", kind)
     if live is not None and (live.release, live.slot) == (release, slot):
         return None
@@ -59,6 +59,19 @@ def next_record(state: State, release: str, slot: str, kind: str) -> Record | No
     else:
         previous = live.release
     return Record(release, slot, previous, kind)
+
+
+def plan_outdated(state: State) -> list[str]:
+    """The unpacked releases that the database has no room for since it was contracted, oldest first.
+
+    Of a release that was never live, the time at which it was unpacked counts.
+    """
+    contracted = max((number for number, record in enumerate(state.history) if record.kind == "contract"), default=-1)
+    if contracted < 0:
+        return []
+    newest = {record.release: number for number, record in enumerate(state.history)}
+    since = state.history[contracted].time
+    return [found.release for found in state.releases if newest.get(found.release, contracted if found.unpacked >= since else -1) < contracted]
 
 
 def appended(history: t.Sequence[Record], record: Record) -> list[dict[str, str]]:
@@ -83,28 +96,44 @@ class Taking:
     displaced: Lock | None = None
 
 
-def plan_locked(lock: Lock | None, owner: str, now: float, timeout: float, gone: str = "", force: bool = False) -> Taking:
+def plan_locked(lock: Lock | None, owner: str, now: float, timeout: float, gone: str = "", unknown: str = "", force: bool = False) -> Taking:
     """Say whether the lock can be taken.
 
     Args:
         lock: the lock as it is.
         owner: the run that wants it.
         now: seconds of the epoch.
-        timeout: seconds without a sign of life after which a lock counts as left behind.
+        timeout: seconds without a sign of life after which the lock of a run that cannot be judged counts as left behind.
         gone: the owner of a run that is known to be gone.
+        unknown: the owner of a run of which the controller cannot say whether it is alive.
         force: whether to take it from any run.
 
     Raises:
-        MainstayError: another run holds it, and may be alive.
+        MainstayError: another run holds it, and is not known to be gone.
     """
     if lock is None:
         return Taking(True)
     if lock.owner == owner:
         return Taking(False)
-    age = now - max(lock.since, lock.renewed)
-    if age <= timeout and lock.owner != gone and not force:
-        where = f" on {lock.controller['host']}" if lock.controller.get("host") else ""
-        raise MainstayError("take the lock for a deployment",
-                            f"{lock.by or 'somebody'} took it {now - lock.since:.0f} seconds ago{where} (run {lock.owner})",
-                            "wait for that run to end; if it was killed, say so with app_release_unlock=true", lock=dataclasses.asdict(lock))
-    return Taking(True, lock)
+    left_behind = lock.owner == unknown and now - max(lock.since, lock.renewed) > timeout
+    if left_behind or lock.owner == gone or force:
+        return Taking(True, lock)
+    raise MainstayError("take the lock for a deployment", _told(lock, now), "wait for that run to end; if it was killed, say so with app_release_unlock=true",
+                        lock=dataclasses.asdict(lock))
+
+
+def plan_renewed(lock: Lock | None, owner: str, now: float) -> Taking:
+    """Say that a run goes on holding its lock.
+
+    Raises:
+        MainstayError: it does not hold it any more.
+    """
+    if lock is not None and lock.owner == owner:
+        return Taking(False)
+    raise MainstayError("go on with this run", "its lock is gone" if lock is None else f"it lost its lock: {_told(lock, now)}",
+                        "see what serves now, and run again", lock=dataclasses.asdict(lock) if lock is not None else {})
+
+
+def _told(lock: Lock, now: float) -> str:
+    where = f" on {lock.controller['host']}" if lock.controller.get("host") else ""
+    return f"{lock.by or 'somebody'} took it {now - lock.since:.0f} seconds ago{where} (run {lock.owner})"

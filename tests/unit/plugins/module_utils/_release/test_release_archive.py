@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import json
 import os
 import pathlib
 import tarfile
+import time
 
 import pytest
 
@@ -17,6 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
 from ansible_collections.mainstay.ops.plugins.module_utils._release.archive import file_sha256, unpack
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Home, Lock, Record
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, plan_locked, plan_renewed
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> tarfile.TarInfo:
@@ -43,6 +46,11 @@ def home(tmp_path: pathlib.Path) -> Home:
     (root / "releases").mkdir(parents=True)
     (root / "slots").mkdir()
     return Home(str(root))
+
+
+def take(home: Home, wanted: Lock, check_mode: bool, gone: str = "") -> Taking:
+    """Take the lock, or what belongs to a run that is gone."""
+    return apply.take_lock(home, wanted, lambda lock, now: plan_locked(lock, wanted.owner, now, 60, gone), check_mode)
 
 
 def test_unpack(tmp_path: pathlib.Path) -> None:
@@ -132,34 +140,78 @@ def test_nothing_is_made_where_no_application_is(tmp_path: pathlib.Path) -> None
     assert (state.releases, dict(state.slots), state.history, state.live, state.lock) == ((), {}, (), None, None)
     assert home.free_bytes() > 0
     with pytest.raises(MainstayError, match="app_host"):
-        apply.take_lock(home, Lock("me", "ops", 0.0), 60, False)
+        take(home, Lock("me", "ops", 0.0), False)
 
 
 def test_lock(home: Home) -> None:
     """Taken once, kept from others, given back by its owner alone or by force."""
     me, other = Lock("me", "ops@ctl", 0.0, controller={"host": "ctl", "pid": 4711}), Lock("other", "x", 0.0)
-    assert apply.take_lock(home, me, 60, True).needed
+    assert take(home, me, True).needed
     assert home.read_lock() is None
-    assert apply.take_lock(home, me, 60, False).needed
+    assert take(home, me, False).needed
     taken = home.read_lock()
-    assert not apply.take_lock(home, me, 60, False).needed
+    assert not take(home, me, False).needed
     alive = home.read_lock()
     assert taken is not None
     assert alive is not None
     assert (alive.since, alive.controller) == (taken.since, {"host": "ctl", "pid": 4711})
     assert alive.renewed > taken.renewed
     with pytest.raises(MainstayError, match="ops@ctl took it"):
-        apply.take_lock(home, other, 60, False)
+        take(home, other, False)
     assert apply.release_lock(home, "other", False) is False
     assert apply.release_lock(home, "me", True) is True
     assert home.read_lock() is not None
     assert apply.release_lock(home, "me", False) is True
-    assert apply.take_lock(home, other, 60, False).needed
-    displaced = apply.take_lock(home, me, 60, False, gone="other").displaced
+    assert take(home, other, False).needed
+    displaced = take(home, me, False, gone="other").displaced
     assert displaced is not None
     assert displaced.owner == "other"
     assert apply.release_lock(home, "", False) is True
     assert home.read_lock() is None
+
+
+def test_a_lock_that_was_lost_is_not_taken_again(home: Home) -> None:
+    """Who only renews it leaves it as it is, free or another's."""
+    me, other = Lock("me", "ops", 0.0), Lock("other", "x", 0.0)
+
+    def renew(lock: Lock | None, now: float) -> Taking:
+        return plan_renewed(lock, "me", now)
+
+    with pytest.raises(MainstayError, match="its lock is gone"):
+        apply.take_lock(home, me, renew, False)
+    assert home.read_lock() is None
+    take(home, other, False)
+    with pytest.raises(MainstayError, match="run other"):
+        apply.take_lock(home, me, renew, False)
+    assert apply.release_lock(home, "other", False) is True
+    take(home, me, False)
+    assert not apply.take_lock(home, me, renew, False).needed
+
+
+def test_a_lock_is_not_given_back_between_a_look_and_a_step(home: Home) -> None:
+    """Who gives it back waits for whoever is about to take it over, and then finds that it is another's."""
+    take(home, Lock("me", "ops", 0.0), False)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        with apply.alone(home.root):
+            giving = threads.submit(apply.release_lock, home, "me", False)
+            with pytest.raises(concurrent.futures.TimeoutError):
+                giving.result(timeout=0.3)
+            pathlib.Path(home.lock).write_text('{"owner": "other"}', encoding="utf-8")
+        assert giving.result(timeout=20) is False
+    assert home.read_lock() is not None
+
+
+def test_two_at_once_unpack_a_release_once(tmp_path: pathlib.Path, home: Home) -> None:
+    """The second one waits, and finds it there."""
+    archive = write(tmp_path / "a.tar.gz", member("a"))
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        with apply.alone(home.releases):
+            both = [threads.submit(apply.unpack, home, "1", archive, "") for _number in range(2)]
+            time.sleep(0.3)
+            assert os.listdir(home.releases) == []
+        for one in both:
+            one.result(timeout=20)
+    assert os.listdir(home.releases) == ["1"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])

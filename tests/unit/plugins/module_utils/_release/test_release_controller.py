@@ -15,13 +15,14 @@ import typing as t
 
 import pytest
 
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.controller import (
     ALIVE, FIRST_NAMESPACE, GONE, UNKNOWN, fate, identity, see_off, started, stragglers,
 )
 
 HERE = {"host": "ctl", "machine": "m1", "boot": "b1", "namespace": FIRST_NAMESPACE, "pid": 7, "started": "700", "command": "c"}
 
-FORKING = "import os, time\nif os.fork() == 0:\n    os.setsid()\nos.write(1, b'%d\\n' % os.getpid())\ntime.sleep(30)"
+FORKING = "import os, signal, time\n{0}\nif os.fork() == 0:\n    os.setsid()\nos.write(1, b'%d\\n' % os.getpid())\ntime.sleep(30)"
 """A program with a child as Ansible has workers: forked, in a session of its own."""
 
 
@@ -58,9 +59,9 @@ def test_identity() -> None:
 
 
 @contextlib.contextmanager
-def killed_run() -> t.Iterator[tuple[dict[str, t.Any], int]]:
+def killed_run(first: str = "") -> t.Iterator[tuple[dict[str, t.Any], int]]:
     """The identity of a process that was killed, and the number of its worker, which goes on."""
-    with subprocess.Popen([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", FORKING.format(first)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         numbers = {int(process.stdout.readline()), int(process.stdout.readline())}
         worker = (numbers - {process.pid}).pop()
@@ -85,15 +86,24 @@ def test_workers_of_a_run_that_was_killed_are_seen_off() -> None:
             next_run.kill()
         assert fate(lost, here) == GONE
         assert stragglers(lost, here) == [worker]
-        see_off(lost, here, seconds=0.3)
-        deadline = time.monotonic() + 20
-        while started(worker) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        see_off(lost, here, seconds=0.3, ending=20)
+        assert not started(worker)
         assert stragglers(lost, here) == []
 
 
 def test_a_later_run_with_the_same_arguments_is_no_worker() -> None:
-    """Somebody typed the same command again."""
-    with killed_run() as (lost, _worker), killed_run() as (later, later_worker):
-        assert later["command"] == lost["command"]
-        assert later_worker not in stragglers(lost, later)
+    """Somebody typed the same command again, and was killed too, before this run began: only the workers of the first one are its workers."""
+    with killed_run() as (lost, worker), killed_run() as (_other, _worker), killed_run() as (here, _worker):
+        assert stragglers(lost, here) == [worker]
+
+
+def test_a_worker_that_does_not_listen_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for; one that cannot be ended keeps this run from going on."""
+    with killed_run("signal.signal(signal.SIGTERM, signal.SIG_IGN)") as (lost, worker), killed_run() as (here, _worker):
+        see_off(lost, here, seconds=0, ending=0.5)
+        assert not started(worker)
+    with killed_run() as (lost, worker), killed_run() as (here, _worker):
+        monkeypatch.setattr(os, "kill", lambda pid, number: None)
+        with pytest.raises(MainstayError, match=f"its workers still run as the processes {worker}; end them"):
+            see_off(lost, here, seconds=0, ending=0)
+        monkeypatch.undo()

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing as t
+
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import HISTORY_LIMIT, Installed, Lock, Record, State, check_name
-from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, appended, next_record, plan_locked, plan_present, plan_pruned
+from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import (
+    Taking, appended, next_record, plan_locked, plan_outdated, plan_present, plan_pruned, plan_renewed,
+)
 
 
 def state(releases: str = "", history: tuple[Record, ...] = (), **slots: str) -> State:
@@ -92,24 +97,42 @@ def test_pruned(host: State, keep: int, expected: list[str]) -> None:
     assert plan_pruned(host, keep) == expected
 
 
-@pytest.mark.parametrize(("lock", "gone", "force", "expected"), [
-    (None, "", False, Taking(True)),
-    (Lock("me", "ops", 1000), "", False, Taking(False)),
-    (OTHER, "", False, Taking(True, OTHER)),
-    (RENEWED, "other", False, Taking(True, RENEWED)),
-    (RENEWED, "", True, Taking(True, RENEWED)),
+@pytest.mark.parametrize(("lock", "given", "expected"), [
+    (None, {}, Taking(True)),
+    (Lock("me", "ops", 1000), {}, Taking(False)),
+    (OTHER, {"unknown": "other"}, Taking(True, OTHER)),
+    (RENEWED, {"gone": "other"}, Taking(True, RENEWED)),
+    (RENEWED, {"force": True}, Taking(True, RENEWED)),
 ])
-def test_lock_that_is_free_own_or_left_behind(lock: Lock | None, gone: str, force: bool, expected: Taking) -> None:
-    """It can be had: after an hour without a sign of life, from a run that is gone, or by force."""
-    assert plan_locked(lock, "me", 5000, 3600, gone, force) == expected
+def test_lock_that_is_free_own_or_left_behind(lock: Lock | None, given: dict[str, t.Any], expected: Taking) -> None:
+    """It can be had: from a run that cannot be judged after an hour without a sign of life, from a run that is gone, or by force."""
+    assert plan_locked(lock, "me", 5000, 3600, **given) == expected
 
 
-@pytest.mark.parametrize("gone", ["", "somebody else"])
-def test_lock_of_another_run(gone: str) -> None:
+@pytest.mark.parametrize(("lock", "given"), [
+    (RENEWED, {}),
+    (RENEWED, {"gone": "somebody else"}),
+    (RENEWED, {"unknown": "other"}),
+    # However old it is: it may be alive.
+    (dataclasses.replace(RENEWED, renewed=1000), {}),
+    (dataclasses.replace(RENEWED, renewed=1000), {"unknown": "somebody else"}),
+])
+def test_lock_of_another_run(lock: Lock, given: dict[str, str]) -> None:
     """The message says whose it is, since when, and what to do; who asks gets the lock to judge its owner."""
     with pytest.raises(MainstayError, match="ops@ctl took it 4000 seconds ago on ctl .run other.; wait for that run .* app_release_unlock=true") as caught:
-        plan_locked(RENEWED, "me", 5000, 3600, gone)
+        plan_locked(lock, "me", 5000, 3600, **given)
     assert caught.value.details["lock"]["controller"] == {"host": "ctl"}
+
+
+def test_a_lock_is_renewed_by_its_owner_alone() -> None:
+    """Who has lost it learns so, and takes it neither from nobody nor from another run."""
+    assert plan_renewed(Lock("me", "ops", 1000), "me", 5000) == Taking(False)
+    with pytest.raises(MainstayError, match="its lock is gone; see what serves now") as caught:
+        plan_renewed(None, "me", 5000)
+    assert caught.value.details["lock"] == {}
+    with pytest.raises(MainstayError, match="it lost its lock: ops@ctl took it 4000 seconds ago on ctl .run other.") as caught:
+        plan_renewed(RENEWED, "me", 5000)
+    assert caught.value.details["lock"]["owner"] == "other"
 
 
 def test_a_contraction_ends_the_way_back() -> None:
@@ -117,9 +140,29 @@ def test_a_contraction_ends_the_way_back() -> None:
     contracted = Record("2", "green", "", "contract")
     assert next_record(state("1 2 3", TWO), "2", "green", "contract") == contracted
     assert next_record(state("1 2 3", (*TWO, contracted)), "2", "green", "contract") is None
+    # Also where nothing was live before: what comes later has to know of it.
+    assert next_record(state("1", ONE), "1", "blue", "contract") == Record("1", "blue", "", "contract")
     third = next_record(state("1 2 3", (*TWO, contracted)), "3", "blue", "canary")
     assert third == Record("3", "blue", "2", "canary")
     assert next_record(state("1 2 3", (*TWO, contracted, third)), "2", "green", "rollback") == Record("2", "green", "", "rollback")
+
+
+CONTRACTED = Record("2", "green", "", "contract", "2026-01-02T12:00:00+00:00")
+
+
+@pytest.mark.parametrize(("history", "expected"), [
+    ((), []),
+    (TWO, []),
+    # 3 was never live; it was unpacked after the contraction, as 4 was, and 0 before.
+    ((*TWO, CONTRACTED), ["0", "1"]),
+    ((*TWO, CONTRACTED, Record("3", "blue", "2"), Record("2", "green", "", "rollback")), ["0", "1"]),
+    # Deployed again after it, the release is one that the database has room for.
+    ((*TWO, CONTRACTED, Record("1", "blue", "2")), ["0"]),
+    ((*TWO, CONTRACTED, Record("3", "blue", "2"), Record("3", "blue", "", "contract", "2026-01-04T12:00:00+00:00")), ["0", "1", "2"]),
+])
+def test_outdated(history: tuple[Record, ...], expected: list[str]) -> None:
+    """What a rollback must not lead to after a contraction."""
+    assert plan_outdated(state("0 1 2 3 4", history)) == expected
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-x", ".hidden", "a b", "x" * 65])
