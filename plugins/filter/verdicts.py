@@ -11,7 +11,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._traffic.figures import Figures, Summary
-from ansible_collections.mainstay.ops.plugins.module_utils._traffic.gate import Limits, judge
+from ansible_collections.mainstay.ops.plugins.module_utils._traffic.gate import FAIL, Limits, Verdict, judge
 
 Mappings = t.Sequence[t.Mapping[str, t.Any]]
 
@@ -24,12 +24,12 @@ def _limits(name: str, given: t.Mapping[str, t.Any] | None) -> Limits:
     return Limits(**{limit: kinds[limit](content) for limit, content in (given or {}).items()})
 
 
-def _told(canary: Summary, baseline: Summary | None, limits: Limits) -> dict[str, t.Any]:
-    verdict = judge(canary, baseline, limits)
+def _told(canary: Summary, baseline: Summary | None, verdict: Verdict) -> dict[str, t.Any]:
     return {
         "result": verdict.result,
         "reasons": list(verdict.reasons),
         "slow_only": verdict.slow_only,
+        "starved": verdict.starved,
         "canary": canary.as_dict(),
         "baseline": baseline.as_dict() if baseline is not None else {},
     }
@@ -43,11 +43,31 @@ def _added(reads: Mappings, name: str) -> Summary:
     return figures.summary()
 
 
+def _blind(reads: Mappings) -> t.Iterator[str]:
+    """Why what the users got is not known, for each balancer of which that is so."""
+    for read in reads:
+        where = f"the access log of {read['item']}" if read.get("item") else "an access log"
+        if "pools" not in read:
+            yield f"{where} could not be read: {read.get('msg', 'it was not looked at')}"
+        elif not read["position"]["inode"]:
+            yield f"{where} is not there"
+        elif not read["complete"]:
+            yield f"{where} was truncated, or packed while it was watched"
+        elif read["unreadable"] and not read["readable"]:
+            yield f"{where} has {read['unreadable']} lines that are not of the kind that the role nginx_tls lets nginx write, and no other"
+
+
 def traffic_verdict(
     reads: Mappings, canary: str, baseline: str = "", *, baseline_reads: Mappings = (), limits: t.Mapping[str, t.Any] | None = None,
+    seconds: float = 0.0, baseline_seconds: float = 0.0,
 ) -> dict[str, t.Any]:
     """Return the verdict; the arguments are documented in ``traffic_verdict.yml``."""
-    return _told(_added(reads, canary), _added(baseline_reads or reads, baseline) if baseline else None, _limits("traffic_verdict", limits))
+    known = _limits("traffic_verdict", limits)
+    seen = [read for read in reads if "pools" in read]
+    new = _added(seen, canary)
+    old = _added([read for read in baseline_reads if "pools" in read] or seen, baseline) if baseline else None
+    blind = tuple(_blind(reads))
+    return _told(new, old, Verdict(FAIL, blind) if blind else judge(new, old, known, float(seconds), float(baseline_seconds)))
 
 
 def _probed(checks: Mappings) -> Summary | None:
@@ -62,7 +82,8 @@ def _probed(checks: Mappings) -> Summary | None:
 def probe_verdict(checks: Mappings, canary: str, baseline: str = "", *, limits: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
     """Return the verdict; the arguments are documented in ``probe_verdict.yml``."""
     new, old = ([check for check in checks if prefix and check["name"].startswith(f"{prefix} ")] for prefix in (canary, baseline))
-    return _told(_probed(new) or Summary(0, 0), _probed(old), _limits("probe_verdict", limits))
+    canary_summary, baseline_summary = _probed(new) or Summary(0, 0), _probed(old)
+    return _told(canary_summary, baseline_summary, judge(canary_summary, baseline_summary, _limits("probe_verdict", limits)))
 
 
 class FilterModule:

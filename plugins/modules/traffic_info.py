@@ -127,6 +127,10 @@ unreadable:
   description: Lines that are no JSON, or lack a field.
   returned: success
   type: int
+readable:
+  description: Lines of the window that could be understood, of any pool.
+  returned: success
+  type: int
 """
 
 import dataclasses
@@ -167,7 +171,8 @@ def main() -> None:
         module.fail_json(msg=str(exc), **exc.details)
     names = params["pools"] if window.pools else []
     pools = [{"pool": name, **window.pools[name].as_dict()} for name in names or sorted(window.pools)]
-    module.exit_json(changed=False, pools=pools, position=dataclasses.asdict(window.position), complete=window.complete, unreadable=window.unreadable)
+    module.exit_json(changed=False, pools=pools, position=dataclasses.asdict(window.position), complete=window.complete, unreadable=window.unreadable,
+                     readable=window.readable)
 
 
 if __name__ == "__main__":

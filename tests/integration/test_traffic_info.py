@@ -150,7 +150,7 @@ def test_what_clients_got_is_what_is_counted(run_module: Runner, balancer: Balan
     assert (green["requests"], green["errors"]) == (6, 0)
     assert 2 <= green["retried"] <= 6
     assert (red["requests"], red["p50"], red["times"]) == (0, None, [])
-    assert (window["complete"], window["unreadable"]) == (True, 0)
+    assert (window["complete"], window["unreadable"], window["readable"]) == (True, 0, 32)
     balancer.ask("app_green", 500)
     balancer.logged(33)
     after = run_module("traffic_info", {"path": path, "since": window["position"]})

@@ -18,6 +18,9 @@ STEADY_REQUESTS = 500
 ONE_MAY_FAIL = 1
 """A single failure decides nothing."""
 
+STARVED_SHARE = 0.5
+"""A release that answers less than this share of the requests a second that the old one answered may let them hang: they are logged when they end."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -44,14 +47,15 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """``pass``, ``fail`` or ``inconclusive``, the reasons in words, and whether its times alone are against the release."""
+    """``pass``, ``fail`` or ``inconclusive``, the reasons in words, whether its times alone are against the release, and whether it answers too few requests."""
 
     result: str
     reasons: tuple[str, ...] = ()
     slow_only: bool = False
+    starved: bool = False
 
 
-def judge(canary: Summary, baseline: Summary | None, limits: Limits) -> Verdict:
+def judge(canary: Summary, baseline: Summary | None, limits: Limits, seconds: float = 0.0, baseline_seconds: float = 0.0) -> Verdict:
     """Judge a release.
 
     It fails as soon as what is missing to the least number of requests could not save it any more.
@@ -60,6 +64,7 @@ def judge(canary: Summary, baseline: Summary | None, limits: Limits) -> Verdict:
         canary: what the users of the new release got.
         baseline: what those of the old release got in the same window; None, or one with too few requests, is not compared with.
         limits: what is good enough.
+        seconds, baseline_seconds: how long each window is, where the old release had another one; 0 to compare no rates.
     """
     if baseline is not None and baseline.requests - baseline.aborted < limits.min_requests:
         baseline = None
@@ -68,6 +73,10 @@ def judge(canary: Summary, baseline: Summary | None, limits: Limits) -> Verdict:
     if reasons:
         return Verdict(FAIL, reasons, not failures)
     answered = canary.requests - canary.aborted
+    if baseline is not None and seconds > 0 and baseline_seconds > 0:
+        rate, old_rate = answered / seconds, (baseline.requests - baseline.aborted) / baseline_seconds
+        if rate < STARVED_SHARE * old_rate:
+            return Verdict(INCONCLUSIVE, (f"{rate:.2g} requests a second were answered, the old release answered {old_rate:.2g}",), starved=True)
     if answered < limits.min_requests:
         return Verdict(INCONCLUSIVE, (f"{answered} requests were answered, at least {limits.min_requests} are needed to judge",))
     return Verdict(PASS)

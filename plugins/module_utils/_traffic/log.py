@@ -46,12 +46,14 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """What was found. ``complete`` is false if its beginning was truncated, packed or removed; ``unreadable`` counts lines that are no JSON of ours."""
+    """What was found. ``complete`` is false if its beginning was truncated, packed or removed. Lines of the window are counted that are JSON of ours, of any
+    pool (``readable``), and those that are not (``unreadable``)."""
 
     pools: t.Mapping[str, Figures]
     position: Position
     complete: bool
     unreadable: int
+    readable: int = 0
 
 
 def parse(line: bytes) -> Entry | None:
@@ -124,7 +126,7 @@ def read(path: str, since: Position, pools: t.Collection[str] = ()) -> Window:
         MainstayError: the log cannot be read.
     """
     figures: dict[str, Figures] = collections.defaultdict(Figures, {pool: Figures() for pool in pools})
-    unreadable, position, complete = 0, end_of(path), not since.inode
+    readable, unreadable, position, complete = 0, 0, end_of(path), not since.inode
     try:
         files = _files(path)
         for name, offset, found in _begin(files, since):
@@ -134,11 +136,13 @@ def read(path: str, since: Position, pools: t.Collection[str] = ()) -> Window:
                 entry = parse(line)
                 if entry is None:
                     unreadable += 1
-                elif (found and since.inode or entry.time >= since.time) and (not pools or entry.pool in pools):
-                    count(figures[entry.pool], entry)
+                elif found and since.inode or entry.time >= since.time:
+                    readable += 1
+                    if not pools or entry.pool in pools:
+                        count(figures[entry.pool], entry)
     except OSError as exc:
         raise _unreadable(path, exc) from exc
-    return Window(dict(figures), position, complete, unreadable)
+    return Window(dict(figures), position, complete, unreadable, readable)
 
 
 def _begin(files: t.Sequence[str], since: Position) -> t.Iterator[tuple[str, int, bool]]:

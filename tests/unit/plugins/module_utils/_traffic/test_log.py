@@ -61,6 +61,8 @@ def test_kinds_of_ends(tmp_path: pathlib.Path) -> None:
     blue = window.pools["shop_blue"]
     assert (blue.requests, blue.errors, blue.aborted, blue.retried, sum(blue.times.values())) == (5, 1, 1, 1, 4)
     assert (list(window.pools), window.unreadable, window.complete) == (["shop_blue"], 1, True)
+    # Lines of other pools are understood as well.
+    assert window.readable == 6
 
 
 def test_only_what_comes_after_the_place(tmp_path: pathlib.Path) -> None:
