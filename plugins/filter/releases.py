@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filters ``release_batches`` and ``release_serving``: which hosts take a release first, and which slot serves."""
+"""The filters ``release_batches``, ``release_serving`` and ``release_unproven``: which hosts take a release first, and what serves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import batches, serving
+from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import batches, serving, unproven
 
 
 def release_batches(hosts: t.Sequence[str], sizes: t.Sequence[int | str]) -> list[list[str]]:
@@ -29,9 +29,14 @@ def release_serving(
     return dataclasses.asdict(serving(slots, balancers, recorded, bool(interrupted)))
 
 
+def release_unproven(hosts: t.Sequence[t.Sequence[t.Mapping[str, t.Any]]]) -> bool:
+    """Return whether a deployment was cut off that no host has recorded; the arguments are documented in ``release_unproven.yml``."""
+    return unproven([(lock, record) for lock, record in hosts])
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """Return the filters by name."""
-        return {"release_batches": release_batches, "release_serving": release_serving}
+        return {"release_batches": release_batches, "release_serving": release_serving, "release_unproven": release_unproven}

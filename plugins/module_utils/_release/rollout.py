@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import typing as t
 
@@ -91,6 +92,24 @@ def serving(slots: t.Sequence[str], balancers: t.Mapping[str, t.Collection[str]]
     if shared:
         reason = "; ".join(part for part in (reason, f"{', '.join(shared)} sends a share of the requests elsewhere") if part)
     return Serving(slot, bool(reason), reason)
+
+
+def unproven(hosts: t.Sequence[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]]) -> bool:
+    """Say whether a deployment was cut off that no host has recorded: what it brought is taken back, so there is nothing more to roll back.
+
+    Args:
+        hosts: for each host the lock that was taken from a run that was cut off, and the newest record; each may be empty.
+    """
+    begun = [(lock, record) for lock, record in hosts if str(lock.get("owner", "")).startswith("deploy-")]
+    return bool(begun) and not any(_recorded_since(record, float(lock.get("since", 0))) for lock, record in begun)
+
+
+def _recorded_since(record: t.Mapping[str, t.Any], since: float) -> bool:
+    """Whether a record was written by the run that took its lock at this time. Records have whole seconds."""
+    try:
+        return datetime.datetime.fromisoformat(str(record.get("time", ""))).timestamp() >= math.floor(since)
+    except ValueError:
+        return False
 
 
 def _told(marks: t.Mapping[str, t.Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
-from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import batches, serving
+from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import batches, serving, unproven
 
 SLOTS = ("blue", "green")
 
@@ -84,3 +84,26 @@ def test_every_state_of_two_balancers_is_decided() -> None:
         found = serving(SLOTS, {"lb1": first, "lb2": second}, recorded, interrupted)
         assert bool(found.slot) == bool(first or second or recorded)
         assert found.settle or first == second == ([found.slot] if found.slot else [])
+
+
+DEPLOY = {"owner": "deploy-shop-20260102T120000Z-1", "since": 1767355200.5}
+"""A lock that was taken at noon of 2026-01-02."""
+
+BEFORE, SINCE = {"release": "1", "time": "2026-01-02T11:59:59+00:00"}, {"release": "2", "time": "2026-01-02T12:00:00+00:00"}
+
+
+@pytest.mark.parametrize(("hosts", "expected"), [
+    ([({}, BEFORE), ({}, BEFORE)], False),
+    ([(DEPLOY, BEFORE), (DEPLOY, BEFORE)], True),
+    # Cut off while it took its locks, or of the first release of all.
+    ([(DEPLOY, BEFORE), ({}, BEFORE)], True),
+    ([(DEPLOY, {})], True),
+    # One host has recorded it: that run is finished, and can be rolled back.
+    ([(DEPLOY, BEFORE), (DEPLOY, SINCE)], False),
+    # A rollback that was cut off is what somebody wants to do again.
+    ([({**DEPLOY, "owner": "rollback-shop-1"}, BEFORE)], False),
+    ([({**DEPLOY, "owner": "contract-shop-1"}, BEFORE)], False),
+])
+def test_unproven(hosts: list[tuple[dict[str, t.Any], dict[str, t.Any]]], expected: bool) -> None:
+    """Whether what was cut off is taken back anyway."""
+    assert unproven(hosts) is expected
