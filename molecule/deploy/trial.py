@@ -30,7 +30,7 @@ CLIENTS, INTERVAL = 6, 0.1
 """Clients with a connection of their own, and the seconds between two requests of each: sixty a second together."""
 
 FAULTS = {
-    "crash": "crash", "unready": "unready", "errors": "errors", "slow": "slow 1.5", "late": "late 20", "hidden": "hidden", "hidden2": "hidden",
+    "crash": "crash", "unready": "unready", "errors": "errors", "slow": "slow 1.5", "late": "late 8", "hidden": "hidden", "hidden2": "hidden",
     **dict.fromkeys("1234567", "none"), "unmigrated": "none",
 }
 """The releases and what is wrong with each, as server.py understands it."""
@@ -128,8 +128,10 @@ class Trial:
         Raises:
             Failed: it did not.
         """
+        began = time.monotonic()
         done = subprocess.run(self.argv(playbook, release, *more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False, timeout=900)
+        print(f"{playbook} {release}: {time.monotonic() - began:.0f} s, status {done.returncode}", flush=True)
         words = re.sub(r"\s+", " ", done.stdout)
         require(done.returncode == ends, f"{playbook} of {release or 'the release before'} ended with {done.returncode}, not {ends}", done.stdout)
         require(re.search(says, words), f"{playbook} of {release} did not say {says!r}", done.stdout)
@@ -181,79 +183,111 @@ class Trial:
         return json.loads(newest.read_text(encoding="utf-8"))
 
 
+AT_ONCE = ["-e", '{"app_host_batches": ["100%"], "app_host_soak_seconds": 2}']
+"""Both hosts together, where the order is not what is tried."""
+
+UNCHANGED = re.compile(r"changed=[1-9]")
+
+
 def good_releases(trial: Trial) -> None:
     """The first one, the same again, the next one under load, and back."""
     trial.run("deploy", "1", "--check", says="start it in slot (blue|green) of app1, then app2")
-    trial.run("deploy", "1")
-    require(not re.search(r"changed=[1-9]", trial.run("deploy", "1")), "the same release again changed something")
+    trial.run("deploy", "1", *AT_ONCE)
+    require(not UNCHANGED.search(trial.run("deploy", "1")), "the same release again changed something")
     with trial.load("a good release", "1", "2"):
         trial.run("deploy", "2", says="after the switch after .* s: pass")
     gates = trial.report()["gates"]
     require([gate["name"] for gate in gates] == ["soak on app1", "soak on app2", "after the switch"], f"the report has the gates {gates}")
     require(all(gate["result"] == "pass" and gate["canary"]["requests"] and gate["baseline"]["requests"] for gate in gates), f"a gate saw nothing: {gates}")
-    require(not re.search(r"changed=[1-9]", trial.run("deploy", "2", "--check")), "a plan of the same release changes something")
     with trial.load("a rollback", "1", "2"):
         trial.run("rollback", "")
 
 
 def bad_releases(trial: Trial) -> None:
-    """None of them gets a request, but one that only users find out."""
-    at_once = ["-e", '{"app_host_batches": ["100%"]}']
+    """One that breaks after a while gets no request, one that only users find out goes back, and a migration that fails changes nothing."""
+    with trial.load("a release that breaks after a while", "1"):
+        trial.run("deploy", "late", *AT_ONCE, "-e", "app_host_soak_seconds=12", ends=2,
+                  says="(late was no good beside the release that serves|health gate).*no request went to late")
+    with trial.load("a release that only users find out", "1", "hidden", errors=["hidden"]):
+        trial.run("deploy", "hidden", *AT_ONCE, ends=2,
+                  says="after the switch: .* answered with an error.*1 goes on serving in slot .* got all requests back")
+    seconds = trial.report()["back_seconds"]
+    print(f"going back took {seconds} s", flush=True)
+    require(0 < seconds < 5, f"going back took {seconds} s")
+    trial.run("deploy", "unmigrated", *AT_ONCE, ends=2,
+              says=r"the migration ended with status 1 .*lock_timeout=5s -c statement_timeout=300s.*1 goes on serving")
+
+
+def canaries(trial: Trial) -> None:
+    """One that is promoted, and one that goes back."""
+    with trial.load("a canary", "1", "3"):
+        trial.run("canary", "3", *AT_ONCE, says="canary 10 % after .*: pass.*canary 100 % after .*: pass.*after the switch")
+    with trial.load("a canary that fails", "3", "hidden2", errors=["hidden2"]):
+        trial.run("canary", "hidden2", *AT_ONCE, ends=2, says="canary 10 %: .* answered with an error.*3 goes on serving")
+    report = trial.report()
+    errors, all_requests = report["gates"][-1]["canary"]["errors"], report["gates"][-1]["baseline"]["requests"]
+    require(report["operation"] == "canary" and report["result"] == "failed", f"the report says {report['operation']} {report['result']}")
+    require(errors < all_requests / 2, f"too much went to the canary: {report['gates'][-1]}")
+
+
+def killed_runs(trial: Trial) -> None:
+    """SIGKILL of the controller between the switch and the record, and before the switch; the next run undoes it, without being told."""
+    with trial.load("a deployment that is killed in its gate", "3", "4"):
+        trial.kill("deploy", "4", "Gate | Let requests come", *AT_ONCE)
+        trial.run("rollback", "", says="was cut off.*the hosts have recorded.*had not proven its release, and 3 serves as before")
+    with trial.load("a deployment that is killed in its soak", "3", "5"):
+        trial.kill("deploy", "4", "Soak | Ask both releases", *AT_ONCE)
+        trial.run("deploy", "5", *AT_ONCE, says=r"was cut off.*no request is concerned.*from slot (blue|green) \(3\)")
+
+
+def contraction(trial: Trial) -> None:
+    """Without a way back from the moment it begins."""
+    with trial.load("a contraction that is killed, and a second one", "5"):
+        trial.kill("contract", "", "Attempt | Migrate", "-e", "app_release_contract=5")
+        trial.run("rollback", "", "-e", "app_release=3", ends=2, says="release 3 is older than the last contraction")
+        trial.run("contract", "", "-e", "app_release_contract=5")
+    trial.run("rollback", "", ends=2, says="no release was live before 5")
+
+
+def more_bad_releases(trial: Trial) -> None:
+    """Those that never get a request."""
+    trial.run("deploy", "1", *AT_ONCE)
     for release, words in {
         "crash": r"could not start trial@\w+.service", "unready": "answered 503", "errors": "answered 500",
         "slow": "was no good beside the release .* p95 is [1-9]",
     }.items():
         with trial.load(f"a release with {release}", "1"):
-            trial.run("deploy", release, *at_once, ends=2, says=f"{words}.*1 goes on serving in slot \\w+, and no request went to {release}")
-    with trial.load("a release that breaks after 20 seconds", "1"):
-        trial.run("deploy", "late", "-e", "app_host_soak_seconds=26", ends=2,
-                  says="(late was no good beside the release that serves|health gate).*no request went to late")
-    with trial.load("a release that only users find out", "1", "hidden", errors=["hidden"]):
-        trial.run("deploy", "hidden", *at_once, ends=2, says="after the switch: .* answered with an error.*1 goes on serving in slot .* got all requests back")
-    seconds = trial.report()["back_seconds"]
-    print(f"going back took {seconds} s", flush=True)
-    require(0 < seconds < 5, f"going back took {seconds} s")
-    trial.run("deploy", "unmigrated", *at_once, ends=2,
-              says=r"the migration ended with status 1 .*lock_timeout=5s -c statement_timeout=300s.*1 goes on serving")
+            trial.run("deploy", release, *AT_ONCE, "-e", "app_host_soak_seconds=4", ends=2,
+                      says=f"{words}.*1 goes on serving in slot \\w+, and no request went to {release}")
 
 
-def canaries(trial: Trial) -> None:
-    """One that is promoted, one that goes back, one that never sees enough."""
-    with trial.load("a canary", "1", "3"):
-        trial.run("canary", "3", says="canary 10 % after .*: pass.*canary 50 % after .*: pass.*canary 100 % after .*: pass.*after the switch")
-    with trial.load("a canary that fails", "3", "hidden2", errors=["hidden2"]):
-        trial.run("canary", "hidden2", ends=2, says="canary 10 %: .* answered with an error.*3 goes on serving")
-    report = trial.report()
-    errors, all_requests = report["gates"][-1]["canary"]["errors"], report["gates"][-1]["baseline"]["requests"]
-    require(report["operation"] == "canary" and report["result"] == "failed", f"the report says {report['operation']} {report['result']}")
-    require(errors < all_requests / 2, f"too much went to the canary: {report['gates'][-1]}")
-    trial.run("canary", "4", ends=2, says="canary 10 % stayed inconclusive for .* 0 requests were answered.*3 goes on serving")
+def unseen_canary(trial: Trial) -> None:
+    """One that never gets a request is never promoted."""
+    trial.run("deploy", "3", *AT_ONCE)
+    trial.run("canary", "4", *AT_ONCE, ends=2, says="canary 10 % stayed inconclusive for .* 0 requests were answered.*3 goes on serving")
 
 
-def killed_runs(trial: Trial) -> None:
-    """SIGKILL of the controller in one phase after the other; the next run finishes or undoes, without being told."""
-    at_once = ["-e", '{"app_host_batches": ["100%"], "app_host_soak_seconds": 1}']
-    for playbook, release, task, answering, words in [
-        ("deploy", "4", "Plan | Preflight", ["3"], "was cut off"),
-        ("deploy", "4", "Soak | Ask both releases", ["3"], "was cut off.*no request is concerned; slot (blue|green) serves"),
-        ("canary", "4", "Canary | Note where", ["3", "4"], "was cut off.*lb1 sends a share of the requests elsewhere"),
-        ("deploy", "4", "Gate | Let requests come", ["3", "4"], r"was cut off.*send requests to (blue|green) \(lb1\), and the hosts have recorded"),
+def more_killed_runs(trial: Trial) -> None:
+    """SIGKILL of the controller in one phase after the other."""
+    trial.run("deploy", "3", *AT_ONCE)
+    for playbook, task, answering, words in [
+        ("deploy", "Plan | Preflight", ["3"], "was cut off"),
+        ("canary", "Canary | Note where", ["3", "4"], "was cut off.*lb1 sends a share of the requests elsewhere"),
+        ("deploy", "Gate | Let requests come", ["3", "4"], r"was cut off.*send requests to (blue|green) \(lb1\), and the hosts have recorded"),
     ]:
         with trial.load(f"a {playbook} that is killed at {task!r}", *answering):
-            trial.kill(playbook, release, task, *at_once)
+            trial.kill(playbook, "4", task, *AT_ONCE)
             trial.run("rollback", "", "-e", "app_release=3", says=words)
     with trial.load("a deploy that is killed at its record", "3", "4", "5"):
-        trial.kill("deploy", "4", "Record | Remove old releases", *at_once)
-        trial.run("deploy", "5", *at_once, says=r"was cut off.*from slot (blue|green) \(4\)")
+        trial.kill("deploy", "4", "Record | Remove old releases", *AT_ONCE)
+        trial.run("deploy", "5", *AT_ONCE, says=r"was cut off.*from slot (blue|green) \(4\)")
 
 
-def contraction(trial: Trial) -> None:
-    """Only of the release that serves, and without a way back."""
-    trial.run("contract", "", "-e", "app_release_contract=4", ends=2, says="4 does not serve on all hosts: 5 does")
-    with trial.load("a contraction", "5"):
-        trial.run("contract", "", "-e", "app_release_contract=5")
-    require(not re.search(r"changed=[1-9]", trial.run("deploy", "5", says="nothing to do")), "deploying what serves changed something")
-    trial.run("rollback", "", ends=2, says="no release was live before 5")
+STEPS = (good_releases, bad_releases, canaries, killed_runs, contraction)
+"""What is tried in this order; each step goes on from where the one before ended."""
+
+MORE_STEPS = (more_bad_releases, unseen_canary, more_killed_runs)
+"""What is tried only when it is asked for: the drills of releases have it as well."""
 
 
 def main() -> int:
@@ -261,15 +295,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("inventory", "address", "authority"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", choices=[step.__name__ for step in STEPS + MORE_STEPS], help="one step, which goes on from where the one before ended")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mainstay-trial-") as name:
         folder = pathlib.Path(name)
         build(folder)
         trial = Trial(arguments, folder)
         try:
-            for step in (good_releases, bad_releases, canaries, killed_runs, contraction):
-                if arguments.only in ("", step.__name__):
+            for step in STEPS + MORE_STEPS:
+                if arguments.only == step.__name__ or not arguments.only and step in STEPS:
                     step(trial)
         except Failed as exc:
             print(exc, file=sys.stderr)
