@@ -69,7 +69,7 @@ def serving(slots: t.Sequence[str], balancers: t.Mapping[str, t.Collection[str]]
     Args:
         slots: names of the slots.
         balancers: for each balancer the names of the files that decide: those of slots, and those that send a share elsewhere (``canary-...``).
-        recorded: the slots that hosts have recorded as live.
+        recorded: the slots that hosts have recorded as live, the newest record first.
         interrupted: whether a run was cut off.
     """
     marks = {name: [slot for slot in slots if slot in files] for name, files in balancers.items()}
