@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import typing as t
 
@@ -43,6 +44,16 @@ def client(module: t.Any, service: str, *more_codes: str) -> t.Any:
         more_codes: error codes that pass by themselves too.
     """
     return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)))
+
+
+def count_calls(client: t.Any, into: collections.Counter[str]) -> t.Any:
+    """Count a client's calls, as ``service:Operation``, and return the client. What boto3 sends again is not counted again."""
+
+    def count(model: t.Any, **unused: t.Any) -> None:
+        into[f"{model.service_model.service_name}:{model.name}"] += 1
+
+    client.meta.events.register("before-call", count)
+    return client
 
 
 @contextlib.contextmanager

@@ -1,0 +1,334 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blue/green between two services: read what is there, refuse what cannot be done, plan, and have the moves made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import socket
+import time
+import typing as t
+
+from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_plan as plans
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_gates import Gates
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import Cloud, Move, Mover, Site
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.definitions import Definitions, Wanted
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import Actions
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+
+FAILED, PAUSED, FINISHED, UNCHANGED, PLANNED = "failed", "paused", "finished", "unchanged", "planned"
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What is there.
+
+    Attributes:
+        services: the services that exist, by colour.
+        rules: the actions of the production and the test rule, by ARN.
+        record: what another run has left.
+    """
+
+    services: t.Mapping[str, dict[str, t.Any]]
+    rules: t.Mapping[str, Actions]
+    record: plans.Record | None
+
+    @property
+    def text(self) -> str:
+        """In a form that is the same while nothing that a plan depends on has changed."""
+        services = {colour: (row["taskDefinition"], plans.primary(row).get("id")) for colour, row in self.services.items()}
+        rules = {arn: plans.comparable(actions) for arn, actions in self.rules.items()}
+        return repr((sorted(services.items()), sorted(rules.items()), self.record and (self.record.token, self.record.share, self.record.phase)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be done: first to end what another run has left, then to deploy.
+
+    Attributes:
+        first: ``nothing``, ``back``, ``finish`` or ``resume``.
+        old: the deployment that another run has left, as a move.
+        move: what is to be deployed, or None.
+        live: the colour that is live now; of a deployment that is not finished, the one that was.
+        end: the colour that is live in the end.
+        actions: all of it in words.
+        definition: the ARN of the task definition that serves in the end; empty if it is not registered yet.
+        old_definition: that of the live colour.
+        images: of the containers before and after.
+    """
+
+    first: str
+    old: Move | None
+    move: Move | None
+    live: str
+    end: str
+    actions: tuple[str, ...]
+    definition: str
+    old_definition: str
+    images: tuple[t.Mapping[str, str], t.Mapping[str, str]]
+
+
+class BlueGreen:
+    """One run."""
+
+    def __init__(self, cloud: Cloud, gates: Gates, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
+        """Take clients, gates and the module's options."""
+        self._cloud, self._gates, self._params, self._check = cloud, gates, params, check_mode
+        names = params["services"] or {colour: f"{params['name']}-{colour}" for colour in plans.COLOURS}
+        self._site = Site(names, params["target_groups"], params["production"], params["test"] or "")
+        self._steps = plans.plan_steps(params)
+        self._definitions = Definitions(cloud.ecs, params)
+        self._mover: Mover | None = None
+
+    def run(self) -> dict[str, t.Any]:
+        """Do what the options say and return the module's result.
+
+        Raises:
+            MainstayError: it was refused or failed; its ``reason`` says which case it is.
+        """
+        world = self.read()
+        plan = self._plan(world)
+        if not plan.actions:
+            return self._result(world, plan, UNCHANGED)
+        self._preflight(world, plan)
+        if self._check:
+            return self._result(world, plan, PLANNED)
+        self._take(world, plan)
+        try:
+            phase = self._apply(plan)
+        except MainstayError as error:
+            result = self._result(self._read_again(world), plan, FAILED)
+            error.details = {**result, "changed": True, **error.details}
+            raise
+        return self._result(self._read_again(world), plan, phase)
+
+    def read(self) -> World:
+        """Return what is there."""
+        names = {name: colour for colour, name in self._site.names.items()}
+        found = self._cloud.ecs.services(list(names))
+        return World({names[name]: row for name, row in found.items()}, self._cloud.elb.actions(self._site.rules), self._cloud.lock.read())
+
+    def _read_again(self, world: World) -> World:
+        """Return what is there in the end; if that cannot be read, what was there in the beginning."""
+        try:
+            return self.read()
+        except MainstayError:
+            return world
+
+    # The plan
+
+    def _plan(self, world: World) -> Plan:
+        traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
+        record = world.record
+        live = record.source if record else traffic.live
+        if not live:
+            weights = plans.describe_weights(plans.forward_weights(world.rules[self._site.production]), self._site.groups)
+            cause = f"both colours get traffic ({weights}), and no deployment is known that has left it so"
+            raise MainstayError("see which colour is live", cause, "give one colour all of it by hand", reason="conflict")
+        self._refuse_services(world, live)
+        wanted = self._wanted(world, live, record) if self._params["state"] == "deployed" else ("", {})
+        same = record is not None and (wanted[0] == record.definition or self._definitions.same(wanted[1], record.definition))
+        choice = plans.choose(self._params["state"], record, time.time(), self._params["on_interrupted"], same)
+        if record is not None:
+            self._refuse_foreign_weights(world, record)
+        return self._describe(world, choice, live, wanted)
+
+    def _refuse_services(self, world: World, live: str) -> None:
+        for colour, service in world.services.items():
+            plans.refuse_service(self._site.names[colour], service, self._site.groups[colour])
+        if live not in world.services:
+            doing = f"deploy {self._params['name']}"
+            cause = f"the production rule goes to {live}, and there is no service {self._site.names[live]} in the cluster {self._params['cluster']}"
+            raise InvalidInput(doing, cause, "make the first service; the other one is made like it")
+
+    def _refuse_foreign_weights(self, world: World, record: plans.Record) -> None:
+        traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
+        share = traffic.share(record.target)
+        if share in (0, plans.FULL, *record.shares):
+            return
+        weights = plans.describe_weights(plans.forward_weights(world.rules[self._site.production]), self._site.groups)
+        cause = f"the production rule has weights that the deployment of {record.holder} never gave it ({weights})"
+        raise MainstayError("end that deployment", cause, "give one colour all of the traffic by hand", reason="conflict", live=weights)
+
+    def _wanted(self, world: World, live: str, record: plans.Record | None) -> Wanted:
+        """Return the task definition that shall serve."""
+        base = record.old_definition if record else world.services[live]["taskDefinition"]
+        idle = world.services.get(plans.other(live))
+        return self._definitions.wanted(base, *([idle["taskDefinition"]] if idle else []))
+
+    def _describe(self, world: World, choice: str, live: str, wanted: Wanted) -> Plan:
+        record, words = world.record, []
+        first = {plans.RESUME: "resume", plans.BACK: "back", plans.BACK_AND_DEPLOY: "back", plans.FINISH_AND_DEPLOY: "finish"}.get(choice, "nothing")
+        old_arn = record.old_definition if record else world.services[live]["taskDefinition"]
+        end, definition = live, old_arn
+        old = None
+        if record is not None:
+            steps = tuple(self._left_steps(record))
+            old = Move(record.source, record.target, record.definition, {}, record.old_definition, steps, record.count, record.back)
+            if first == "back":
+                words.append(f"take the deployment that {record.holder} has left back to {record.source}")
+            else:
+                words.append(f"go on with the deployment to {record.target} that {record.holder} has left at {record.share} %")
+                end, definition = record.target, record.definition
+        move = None
+        if choice in (plans.DEPLOY, plans.BACK_AND_DEPLOY, plans.FINISH_AND_DEPLOY):
+            move = self._move(world, end, definition, wanted)
+        if move is not None:
+            words += self._move_words(world, move)
+            end, definition = move.target, move.definition
+        after = plans.images_of(move.content) if move is not None and move.content else self._definitions.images(definition)
+        return Plan(first, old, move, live, end, tuple(words), definition, old_arn, (self._definitions.images(old_arn), after))
+
+    def _left_steps(self, record: plans.Record) -> t.Iterator[plans.Step]:
+        """The steps of a deployment that is taken up again: its own shares, with the bakes that are asked for now, and without further pauses before its own."""
+        bakes = {step.share: step for step in self._steps}
+        for share in record.shares:
+            step = bakes.get(share, plans.Step(share, self._params["bake"] if share == plans.FULL else self._params["step_bake"]))
+            yield dataclasses.replace(step, pause=step.pause and share > record.share)
+
+    def _move(self, world: World, live: str, live_definition: str, wanted: Wanted) -> Move | None:
+        """Return the deployment that is needed from a live colour, or None."""
+        target = plans.other(live)
+        count = self._params["desired_count"] or max(int(world.services[live][field]) for field in ("runningCount", "desiredCount"))
+        if self._params["state"] == "rolled_back":
+            idle = world.services.get(target)
+            if idle is None:
+                raise MainstayError("go back", f"there is no service {self._site.names[target]} with an older release", "deploy that release instead")
+            if plans.mark_of(idle) == idle["taskDefinition"]:
+                return None  # traffic was taken back from that one: the release before it serves already
+            step = plans.Step(plans.FULL, self._params["bake"])
+            return Move(live, target, idle["taskDefinition"], {}, live_definition, (step,), count, True)
+        definition, content = wanted
+        if (definition == live_definition or self._definitions.same(content, live_definition)) and not self._params["force"]:
+            return None
+        return Move(live, target, definition, content, live_definition, self._steps, count)
+
+    def _move_words(self, world: World, move: Move) -> list[str]:
+        name = self._site.names[move.target]
+        words = []
+        if not move.definition:
+            words.append(f"register a revision of {move.content['family']}")
+        if plans.read_traffic(world.rules[self._site.production], self._site.groups).weight(move.target) is None:
+            words.append(f"attach the target group of {move.target} at weight 0")
+        if self._params["migration"] and not move.back:
+            words.append(f"migrate: {' '.join(self._params['migration']['command'])}")
+        words.append(f"{'start' if move.target in world.services else 'make'} {name} with {move.count} tasks of {move.definition or 'the new revision'}")
+        if self._params["smoke_test"]:
+            words.append(f"probe {move.target} before it gets traffic")
+        words += [f"give {move.target} {step.share} % of the traffic{' and pause' if step.pause else f' for {step.bake:g} s'}" for step in move.steps]
+        keep = self._params["keep_old"]
+        return [*words, f"leave {keep} tasks in {self._site.names[move.source]}" if keep else f"stop {self._site.names[move.source]}"]
+
+    # Before anything is changed
+
+    def _preflight(self, world: World, plan: Plan) -> None:
+        groups = self._cloud.elb.groups([self._site.groups[colour] for colour in plans.COLOURS])
+        plans.refuse_pair([groups[self._site.groups[colour]] for colour in plans.COLOURS])
+        if plan.move is None and plan.first == "back":
+            return
+        self._gates.preflight()
+        if plan.first != "nothing":
+            return
+        health = self._cloud.elb.health(self._site.groups[plan.live])
+        if not plans.healthy(health) and not self._params["force"]:
+            cause = f"{plan.live} is live and has no healthy target ({plans.states(health)}), so there would be no way back"
+            raise MainstayError(f"deploy {self._params['name']}", cause, "repair it, or deploy with force", reason="live_unhealthy")
+        idle = world.services.get(plans.other(plan.live))
+        newest = plans.primary(idle) if idle else {}
+        if newest.get("rolloutState") == "IN_PROGRESS" and int(newest.get("desiredCount", 0)):
+            cause = f"{self._site.names[plans.other(plan.live)]} has a deployment that is not finished, which this module has not begun"
+            raise MainstayError(f"deploy {self._params['name']}", cause, "wait for its end", reason="busy")
+
+    # The moves
+
+    def _take(self, world: World, plan: Plan) -> None:
+        """Take the lock; what the plan was made on must still be there.
+
+        Raises:
+            MainstayError: something has changed meanwhile.
+        """
+        self._cloud.lock.take(self._record_of(world, plan))
+        again = dataclasses.replace(self.read_without_lock(), record=world.record)
+        self._mover = Mover(self._cloud, self._site, self._gates, self._params, again.rules)
+        if again.text != world.text:
+            if world.record is None:
+                self._cloud.lock.drop()
+            cause = "the rule or a service has changed since the plan was made"
+            raise MainstayError(f"deploy {self._params['name']}", cause, "nothing was changed; run it again", reason="conflict")
+
+    def read_without_lock(self) -> World:
+        """Return what is there without reading the lock, which is held."""
+        names = {name: colour for colour, name in self._site.names.items()}
+        found = self._cloud.ecs.services(list(names))
+        return World({names[name]: row for name, row in found.items()}, self._cloud.elb.actions(self._site.rules), None)
+
+    def _record_of(self, world: World, plan: Plan) -> plans.Record:
+        """Return the record to begin with: that of another run, taken over, or a new one."""
+        holder = f"{socket.gethostname()} (process {os.getpid()})"
+        fresh = {"token": secrets.token_hex(8), "holder": holder, "ttl": float(self._params["lock_ttl"])}
+        if world.record is not None:
+            return dataclasses.replace(world.record, **fresh)
+        assert plan.move is not None
+        test = None
+        if self._site.test:
+            weights = plans.forward_weights(world.rules[self._site.test])
+            test = {colour: weights[arn] for colour, arn in self._site.groups.items() if arn in weights} or None
+        move = plan.move
+        shares = tuple(step.share for step in move.steps)
+        return plans.Record(
+            job=secrets.token_hex(8), beat=0.0, phase=plans.BEGUN, source=move.source, target=move.target, definition=move.definition,
+            old_definition=move.old_definition, shares=shares, count=move.count, test=test, back=move.back, **fresh,
+        )  # fmt: skip
+
+    def _apply(self, plan: Plan) -> str:
+        mover, record = self._mover, self._cloud.lock.record
+        assert mover is not None and record is not None
+        if plan.first == "back":
+            mover.back("another run has left it unfinished" if plan.move else f"state {self._params['state']} was asked for")
+        elif plan.first in ("resume", "finish"):
+            assert plan.old is not None
+            if record.phase == plans.RETIRING:
+                mover.finish(plan.old)
+            elif not mover.deploy(plan.old, record):
+                return PAUSED
+        if plan.move is None:
+            return FINISHED
+        if plan.first != "nothing":
+            world = self.read()
+            self._cloud.lock.take(self._record_of(dataclasses.replace(world, record=None), plan))
+            record = self._cloud.lock.record
+            assert record is not None
+        return FINISHED if mover.deploy(plan.move, record) else PAUSED
+
+    # The result
+
+    def _result(self, world: World, plan: Plan, phase: str) -> dict[str, t.Any]:
+        traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
+        weights = {colour: traffic.weight(colour) or 0 for colour in plans.COLOURS}
+        mover, planned = self._mover, phase == PLANNED
+        live = plan.end if planned else traffic.live or plan.live
+        before = {"definition": plan.old_definition, "images": dict(plan.images[0]), "live": plan.live}
+        after = {"definition": plan.definition or "(to be registered)", "images": dict(plan.images[1]), "live": plan.end}
+        return {
+            "changed": bool(plan.actions),
+            "actions": list(plan.actions),
+            "phase": phase,
+            "live_color": live,
+            "previous_color": plan.live,
+            "task_definition": plan.definition if planned else world.services.get(live, {}).get("taskDefinition", ""),
+            "previous_task_definition": plan.old_definition,
+            "weights": weights,
+            "steps": mover.steps if mover else [],
+            "events": mover.events if mover else [],
+            "rolled_back": bool(mover and mover.rolled_back),
+            "service_deployment_arn": "",
+            "diff": {"before": before, "after": after if planned or phase != FAILED else before},
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong beside the work."""
+        return self._mover.warnings if self._mover else []
