@@ -401,7 +401,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_native
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client, count_calls
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock, default_name
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Autoscaling, Watch
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
@@ -488,7 +488,7 @@ def run(module: t.Any, calls: collections.Counter[str]) -> tuple[dict[str, t.Any
     if params["engine"] == "native":
         native = NativeBlueGreen(ecs, gates, params, module.check_mode)
         return native.run(), native.warnings
-    lock_name = params["lock_name"] or f"/mainstay/bluegreen/{params['cluster'].rpartition('/')[2]}/{params['name']}"
+    lock_name = params["lock_name"] or default_name(params["cluster"], params["name"])
     scaling = Autoscaling(made("application-autoscaling"), params["cluster"])
     whole = BlueGreen(Cloud(ecs, LoadBalancing(made("elbv2")), scaling, Lock(made("ssm"), lock_name)), gates, params, module.check_mode)
     return whole.run(), whole.warnings

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -17,7 +18,12 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_gates 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import Cloud, Move, Mover, Site
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.definitions import Definitions, Wanted
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import Actions
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import LostLock
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+
+LEFT = 1.0
+"""The last sign of life (Unix time) of a run that says that it does not go on."""
 
 FAILED, PAUSED, FINISHED, UNCHANGED, PLANNED = "failed", "paused", "finished", "unchanged", "planned"
 
@@ -96,20 +102,37 @@ class BlueGreen:
         self._preflight(world, plan)
         if self._check:
             return self._result(world, plan, PLANNED)
-        self._take(world, plan)
+        move = self._registered(plan.move)
         try:
-            phase = self._apply(plan)
+            self._take(world, move)
+            phase = self._apply(plan, move)
+        except Interrupted:
+            self._leave()
+            raise
         except MainstayError as error:
+            if not isinstance(error, LostLock):
+                self._leave()
             result = self._result(self._read_again(world), plan, FAILED)
-            error.details = {**result, "changed": True, **error.details}
+            error.details = {**result, **error.details}
             raise
         return self._result(self._read_again(world), plan, phase)
 
+    def _registered(self, move: Move | None) -> Move | None:
+        """Return a move with a task definition that is registered; one that is left unused by a failure is found again by the next run."""
+        if move is None or move.definition:
+            return move
+        return dataclasses.replace(move, definition=self._cloud.ecs.register(move.content))
+
+    def _leave(self) -> None:
+        """Let the next run know at once that this one does not go on."""
+        record = self._cloud.lock.record
+        if record is not None and not record.paused:
+            with contextlib.suppress(MainstayError):
+                self._cloud.lock.write(beat=LEFT)
+
     def read(self) -> World:
         """Return what is there."""
-        names = {name: colour for colour, name in self._site.names.items()}
-        found = self._cloud.ecs.services(list(names))
-        return World({names[name]: row for name, row in found.items()}, self._cloud.elb.actions(self._site.rules), self._cloud.lock.read())
+        return dataclasses.replace(self._read_colours(), record=self._cloud.lock.read())
 
     def _read_again(self, world: World) -> World:
         """Return what is there in the end; if that cannot be read, what was there in the beginning."""
@@ -183,11 +206,13 @@ class BlueGreen:
         return Plan(first, old, move, live, end, tuple(words), definition, old_arn, (self._definitions.images(old_arn), after))
 
     def _left_steps(self, record: plans.Record) -> t.Iterator[plans.Step]:
-        """The steps of a deployment that is taken up again: its own shares, with the bakes that are asked for now, and without further pauses before its own."""
-        bakes = {step.share: step for step in self._steps}
+        """The steps that are left of a deployment that is taken up again: its own shares, with the bakes that are asked for now."""
+        given = {step.share: step for step in self._steps}
         for share in record.shares:
-            step = bakes.get(share, plans.Step(share, self._params["bake"] if share == plans.FULL else self._params["step_bake"]))
-            yield dataclasses.replace(step, pause=step.pause and share > record.share)
+            step = given.get(share, plans.Step(share, self._params["bake"] if share == plans.FULL else self._params["step_bake"]))
+            begun = share <= record.share
+            if not (begun and record.paused):
+                yield dataclasses.replace(step, pause=step.pause and not (begun and self._params["state"] == "promoted"))
 
     def _move(self, world: World, live: str, live_definition: str, wanted: Wanted) -> Move | None:
         """Return the deployment that is needed from a live colour, or None."""
@@ -244,64 +269,63 @@ class BlueGreen:
 
     # The moves
 
-    def _take(self, world: World, plan: Plan) -> None:
+    def _take(self, world: World, move: Move | None) -> None:
         """Take the lock; what the plan was made on must still be there.
 
         Raises:
             MainstayError: something has changed meanwhile.
         """
-        self._cloud.lock.take(self._record_of(world, plan))
-        again = dataclasses.replace(self.read_without_lock(), record=world.record)
-        self._mover = Mover(self._cloud, self._site, self._gates, self._params, again.rules)
+        self._cloud.lock.take(self._record_of(world, move))
+        again = dataclasses.replace(self._read_colours(), record=world.record)
         if again.text != world.text:
             if world.record is None:
                 self._cloud.lock.drop()
             cause = "the rule or a service has changed since the plan was made"
             raise MainstayError(f"deploy {self._params['name']}", cause, "nothing was changed; run it again", reason="conflict")
+        self._mover = Mover(self._cloud, self._site, self._gates, self._params, again.rules)
 
-    def read_without_lock(self) -> World:
+    def _read_colours(self) -> World:
         """Return what is there without reading the lock, which is held."""
         names = {name: colour for colour, name in self._site.names.items()}
         found = self._cloud.ecs.services(list(names))
         return World({names[name]: row for name, row in found.items()}, self._cloud.elb.actions(self._site.rules), None)
 
-    def _record_of(self, world: World, plan: Plan) -> plans.Record:
+    def _record_of(self, world: World, move: Move | None) -> plans.Record:
         """Return the record to begin with: that of another run, taken over, or a new one."""
         holder = f"{socket.gethostname()} (process {os.getpid()})"
         fresh = {"token": secrets.token_hex(8), "holder": holder, "ttl": float(self._params["lock_ttl"])}
         if world.record is not None:
             return dataclasses.replace(world.record, **fresh)
-        assert plan.move is not None
+        assert move is not None
         test = None
         if self._site.test:
             weights = plans.forward_weights(world.rules[self._site.test])
             test = {colour: weights[arn] for colour, arn in self._site.groups.items() if arn in weights} or None
-        move = plan.move
         shares = tuple(step.share for step in move.steps)
         return plans.Record(
             job=secrets.token_hex(8), beat=0.0, phase=plans.BEGUN, source=move.source, target=move.target, definition=move.definition,
             old_definition=move.old_definition, shares=shares, count=move.count, test=test, back=move.back, **fresh,
         )  # fmt: skip
 
-    def _apply(self, plan: Plan) -> str:
+    def _apply(self, plan: Plan, move: Move | None) -> str:
         mover, record = self._mover, self._cloud.lock.record
         assert mover is not None and record is not None
         if plan.first == "back":
-            mover.back("another run has left it unfinished" if plan.move else f"state {self._params['state']} was asked for")
+            mover.back("another run has left it unfinished" if move else f"state {self._params['state']} was asked for")
         elif plan.first in ("resume", "finish"):
             assert plan.old is not None
             if record.phase == plans.RETIRING:
                 mover.finish(plan.old)
             elif not mover.deploy(plan.old, record):
                 return PAUSED
-        if plan.move is None:
+        if move is None:
             return FINISHED
         if plan.first != "nothing":
             world = self.read()
-            self._cloud.lock.take(self._record_of(dataclasses.replace(world, record=None), plan))
+            self._cloud.lock.take(self._record_of(dataclasses.replace(world, record=None), move))
             record = self._cloud.lock.record
             assert record is not None
-        return FINISHED if mover.deploy(plan.move, record) else PAUSED
+        return FINISHED if mover.deploy(move, record) else PAUSED
 
     # The result
 
@@ -313,7 +337,7 @@ class BlueGreen:
         before = {"definition": plan.old_definition, "images": dict(plan.images[0]), "live": plan.live}
         after = {"definition": plan.definition or "(to be registered)", "images": dict(plan.images[1]), "live": plan.end}
         return {
-            "changed": bool(plan.actions),
+            "changed": bool(plan.actions) and (phase != FAILED or mover is not None),
             "actions": list(plan.actions),
             "phase": phase,
             "live_color": live,

@@ -84,7 +84,7 @@ class Move:
     Attributes:
         source: the colour that is live.
         target: the other one.
-        definition: the task definition's ARN; empty if it has yet to be registered.
+        definition: the task definition's ARN; empty in a plan if it has yet to be registered.
         content: what is to be registered then.
         old_definition: that of the source.
         steps: shares of traffic.
@@ -146,12 +146,6 @@ class Mover:
         return True
 
     def _prepare(self, move: Move, record: plans.Record) -> None:
-        definition = record.definition or move.definition
-        if not definition:
-            definition = self._cloud.ecs.register(move.content)
-            self._event(f"registered {definition}")
-        if definition != record.definition:
-            record = self._cloud.lock.write(definition=definition)
         production = plans.read_traffic(self._own[self._site.production], self._site.groups)
         if production.weight(move.target) is None:
             self._set(self._site.production, plans.shared(self._site.groups, move.target, 0))
@@ -205,7 +199,8 @@ class Mover:
     def _stopped(self, service: str) -> str:
         """Return why tasks of a service have stopped, in words."""
         with contextlib.suppress(AwsError, NoReply):
-            words = [plans.stop_reason(task) for task in self._cloud.ecs.stopped_tasks(service)]
+            tasks = [task for task in self._cloud.ecs.stopped_tasks(service) if task.get("startedBy") == self._deployment]
+            words = [plans.stop_reason(task) for task in tasks]
             shown = list(dict.fromkeys(word for word in words if word))[:SHOWN_TASKS]
             return f"; stopped tasks: {'; '.join(shown)}" if shown else ""
         return ""
@@ -216,7 +211,7 @@ class Mover:
         self._gates.begin(group, self._site.balancer)
         share = plans.read_traffic(self._own[self._site.production], self._site.groups).share(move.target)
         for number, step in enumerate(move.steps, start=1):
-            if step.share < share or (step.share == share and step.pause):
+            if step.share < share:
                 continue
             seconds = self._params["settle"] + step.bake
             name = f"step {number} of {len(move.steps)}: {step.share} % to {move.target}"
@@ -352,7 +347,9 @@ class Mover:
                 else:
                     self._check_owner(self._site.production)
                 return
-            except (AwsError, NoReply, GateFailed) as error:
+            except (LostOwnership, LostLock):
+                raise
+            except MainstayError as error:
                 if time.monotonic() >= end:
                     raise self._rollback_failed(record, error) from error
                 time.sleep(self._params["poll_interval"])

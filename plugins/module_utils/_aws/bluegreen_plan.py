@@ -504,7 +504,7 @@ def stop_reason(task: t.Mapping[str, t.Any]) -> str:
         return ""
     words = [f"{row['name']} ended with status {row['exitCode']}" for row in task.get("containers", []) if row.get("exitCode") is not None]
     words += [row["reason"] for row in task.get("containers", []) if row.get("reason")]
-    return ", ".join(filter(None, (task.get("stoppedReason", ""), *words)))
+    return ", ".join(dict.fromkeys(filter(None, (task.get("stoppedReason", ""), *words))))
 
 
 def mark_of(service: t.Mapping[str, t.Any]) -> str:

@@ -21,6 +21,11 @@ BEATS = 4
 """So often within its time to live the holder says that it lives."""
 
 
+def default_name(cluster: str, name: str) -> str:
+    """Return the name of the parameter of a deployment, unless another one is given."""
+    return f"/mainstay/bluegreen/{cluster.rpartition('/')[2]}/{name}"
+
+
 class LostLock(MainstayError):
     """Somebody else has the lock now: nothing may be written any more."""
 
