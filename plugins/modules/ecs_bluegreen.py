@@ -248,6 +248,7 @@ seealso:
   - module: mainstay.ops.health_probe
 extends_documentation_fragment:
   - mainstay.ops.attributes
+  - mainstay.ops.attributes.progress
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

@@ -55,8 +55,7 @@ options:
 seealso:
   - module: mainstay.ops.ecs_bluegreen
 extends_documentation_fragment:
-  - mainstay.ops.attributes
-  - mainstay.ops.attributes.info
+  - mainstay.ops.attributes.info_module
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A web service in the cloud of the tests that ecs_bluegreen deploys to, under load; and its module's process, killed or made to do things in a wrong order."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import typing as t
+
+from cloud import Cloud, Load, Site, forward, site
+from postgres_cluster import until
+from servers import Runner
+
+SECRET = "SentinelAWS"
+CLIENTS = 12
+WRITES = (
+    "RegisterTaskDefinition",
+    "PutParameter",
+    "DeleteParameter",
+    "ModifyRule",
+    "CreateService",
+    "UpdateService",
+    "RegisterScalableTarget",
+    "RunTask",
+    "TagResource",
+)
+
+KILLED = """
+import os
+from botocore.client import BaseClient
+WRITES, seen, call = {writes!r}, [], BaseClient._make_api_call
+def killed(self, operation, parameters):
+    if operation in WRITES:
+        seen.append(operation)
+        if len(seen) == {number}:
+            os.kill(os.getpid(), 9)
+    return call(self, operation, parameters)
+BaseClient._make_api_call = killed
+"""
+"""Python's start-up file of a process that kills itself before it changes something for the so-manieth time."""
+
+SABOTAGE = {
+    "no settle": "Mover._bake = lambda self, move, seconds, reach: None",
+    "no drain": "Mover._until = (lambda before: lambda self, doing, *more: None if doing.startswith('stop') else before(self, doing, *more))(Mover._until)",
+    "shift before attach": "Mover._start = lambda self, move: setattr(self, '_deployment', 'none'); Mover._look = lambda self, move, last: None",
+}
+"""What takes the place of a part of the module in its process, so that a test is seen to fail."""
+SABOTAGED = "from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import Mover\n{patch}\n"
+
+
+@dataclasses.dataclass
+class Shop:
+    """A web service with a release v1 in blue, and the options to deploy to it."""
+
+    site: Site
+    run: Runner
+    folder: pathlib.Path
+
+    def options(self, **more: t.Any) -> dict[str, t.Any]:
+        """Return the module's options: quick steps, and the image v2."""
+        given: dict[str, t.Any] = {
+            **self.access,
+            **self.place,
+            "test": self.site.test_rule,
+            "settle": 0.6,
+            "step_bake": 0.5,
+            "bake": 0.5,
+            "poll_interval": 0.2,
+            "healthy_polls": 2,
+            "start_timeout": 60,
+            "lock_ttl": 30,
+        }
+        if more.get("state", "deployed") == "deployed" and not {"task_definition", "task_definition_spec"} & set(more):
+            given["images"] = {"app": "app:v2"}
+        return {key: each for key, each in {**given, **more}.items() if each is not None}
+
+    @property
+    def access(self) -> dict[str, t.Any]:
+        """The options that lead to the cloud."""
+        return {"endpoint_url": self.site.cloud.endpoint_url, "access_key": "AKIATEST", "secret_key": SECRET, "region": "eu-central-1"}
+
+    @property
+    def place(self) -> dict[str, t.Any]:
+        """The options that name the service."""
+        groups = {"blue": self.site.blue, "green": self.site.green}
+        return {"cluster": self.site.cluster, "name": self.site.name, "production": self.site.rule, "target_groups": groups}
+
+    def __call__(self, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+        """Run the module."""
+        return self.run("ecs_bluegreen", self.options(**more), check)
+
+    def start(self, **more: t.Any) -> t.Any:
+        """Start the module; ``run.finish`` returns its result."""
+        return self.run.start("ecs_bluegreen", self.options(**more))
+
+    def info(self) -> dict[str, t.Any]:
+        """Run the info module."""
+        return self.run("ecs_bluegreen_info", {**self.access, **self.place})
+
+    def patched(self, patch: str, **more: t.Any) -> t.Any:
+        """Start the module in a process that runs this first."""
+        folder = self.folder / "patch"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(patch)
+        return self.run.start("ecs_bluegreen", self.options(**more), PYTHONPATH=str(folder))
+
+    def killed_at(self, number: int, **more: t.Any) -> bool:
+        """Run the module and have it killed before its so-manieth change; return whether it came so far."""
+        process = self.patched(KILLED.format(writes=WRITES, number=number), **more)
+        process.communicate(timeout=120)
+        return bool(process.returncode == -9)
+
+    def sabotaged(self, name: str, **more: t.Any) -> dict[str, t.Any]:
+        """Run the module with a part of it replaced."""
+        return self.run.finish(self.patched(SABOTAGED.format(patch=SABOTAGE[name]), **more))
+
+    def load(self, path: str = "/") -> Load:
+        """Return clients that load the service."""
+        return Load(self.site.address, CLIENTS, path)
+
+    def test_url(self) -> str:
+        """Return where the test listener listens."""
+        host, port = self.site.cloud.listener(self.site.test_listener)
+        return f"http://{host}:{port}/"
+
+    def weights(self, blue: int, green: int) -> None:
+        """Set the weights of the production rule, as somebody else does."""
+        self.site.weights(blue, green)
+
+    def parameters(self) -> list[str]:
+        """Return the names of the locks that are there."""
+        return [row["Name"] for row in self.site.cloud.client("ssm").describe_parameters()["Parameters"] if f"/{self.site.name}/" in row["Name"]]
+
+    def is_whole(self, image: str) -> None:
+        """Fail unless one colour has all of the traffic, an image answers, the other colour is gone, and no lock is left."""
+        assert self.site.live_weights() in ((100, 0), (0, 100))
+        self.site.settle()
+        assert {self.site.get() for unused in range(20)} == {(200, image)}
+        idle = self.site.green if self.site.live_weights() == (100, 0) else self.site.blue
+        assert self.site.states(idle) == [] and self.parameters() == []
+
+
+@contextlib.contextmanager
+def shop(cloud: Cloud, name: str, run: Runner, folder: pathlib.Path, drain: int = 30, image: str = "app:v1") -> t.Iterator[Shop]:
+    """Yield a web service with two healthy tasks in blue."""
+    with site(cloud, name, drain) as made:
+        made.service(f"{name}-blue", image, made.blue)
+        made.wait_healthy(made.blue)
+        yield Shop(made, run, folder)
+
+
+__all__ = ["CLIENTS", "SABOTAGE", "SECRET", "Shop", "forward", "shop", "until"]

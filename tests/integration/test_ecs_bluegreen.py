@@ -1,0 +1,317 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ecs_bluegreen against the cloud of the tests, with twelve clients that ask without pause; the long ones are in tests/faults."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+
+import pytest
+from bluegreen import SECRET, Shop, forward, shop, until
+from cloud import Cloud, cloud, site
+from servers import Runner
+
+LEAST_REQUESTS = 2000
+METRICS = {"max_5xx_percent": 5, "min_requests": 5}
+
+
+@pytest.fixture(scope="module")
+def running() -> t.Iterator[Cloud]:
+    """A cloud for all tests of this file."""
+    with cloud() as started:
+        yield started
+        assert started.control("state")["errors"] == {}
+
+
+@pytest.fixture
+def web(running: Cloud, run_module: Runner, request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[Shop]:
+    """A web service of its own."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:18].strip("-")
+    with shop(running, name, run_module, tmp_path) as made:
+        yield made
+        running.control("mend")
+
+
+def test_good_releases_lose_no_request(web: Shop) -> None:
+    """By each strategy, with each gate; planned in check mode as it is done, and unchanged afterwards with few calls."""
+    gates = {
+        "smoke_test": {"checks": [{"type": "http", "url": web.test_url(), "assertions": None}], "retries": 5},
+        "step_test": {"checks": [{"type": "http", "url": "http://{}:{}/".format(*web.site.address)}]},
+        "metrics": {"max_5xx_percent": 1, "max_response_seconds": 5, "min_requests": 1},
+    }
+    planned = web(check=True, strategy="canary", **gates)
+    assert planned["phase"] == "planned" and planned["live_color"] == "green" and web.parameters() == [], planned
+    for number, options in enumerate(
+        (
+            {"strategy": "canary", "step_percent": 20, **gates},
+            {"strategy": "linear", "step_percent": 50},
+            {"strategy": "steps", "steps": [{"weight": 30, "bake": 0.3}]},
+            {"strategy": "blue_green"},
+        ),
+        start=2,
+    ):
+        images = {"app": f"app:v{number}"}
+        with web.load() as load:
+            made = web(images=images, **options)
+            until(lambda load=load: load.total >= LEAST_REQUESTS, "enough requests")
+        assert not made["failed"] and made["phase"] == "finished", made
+        assert load.lost == 0 and load.answers[f"app:v{number}"] > 50, load.answers
+        web.is_whole(f"app:v{number}")
+        again = web(images=images, **options)
+        assert not again["changed"] and again["actions"] == [] and sum(again["api_calls"].values()) <= 5, again
+        if number == 2:
+            assert [step["share"] for step in made["steps"]] == [20, 100] and made["live_color"] == "green"
+            assert [word.replace("20 %", "10 %") for word in made["actions"]] == planned["actions"]
+            assert (made["diff"], made["previous_color"]) == (planned["diff"], "blue")
+        assert SECRET not in str(made)
+    seen = web.info()
+    assert (seen["live_color"], seen["images"], seen["deployment"]) == ("blue", {"app": "app:v5"}, {})
+    assert seen["services"]["green"]["running"] == 0 and seen["services"]["blue"]["healthy"] == 2
+
+
+def test_a_release_that_never_becomes_healthy_moves_no_traffic(web: Shop) -> None:
+    """It is stopped, and the message says what its health check answered; one that crashes, or does not exist, says so early."""
+    with web.load() as load:
+        failed = web(images={"app": "app:v2-unready"}, start_timeout=3)
+        crashed = web(images={"app": "app:v2-crash"})
+        missing = web(images={"app": "app:v2-missing"})
+    assert load.lost == 0 and set(load.answers) == {"app:v1"}, load.answers
+    assert (failed["reason"], failed["rolled_back"], failed["phase"]) == ("rolled_back", True, "failed")
+    assert "Health checks failed with these codes: [500]" in failed["msg"] and failed["rollback_reason"] in failed["msg"]
+    assert "ended with status 1" in crashed["msg"] and "CannotPullContainerError" in missing["msg"]
+    web.is_whole("app:v1")
+    assert not web(state="rolled_back")["changed"], "the failed release is not the one before"
+
+
+def test_a_release_that_fails_half_of_its_requests_is_taken_back(web: Shop) -> None:
+    """At the first gate, so that only the canary's share of requests has met it."""
+    with web.load() as load:
+        failed = web(images={"app": "app:v2-errors"}, strategy="canary", step_percent=10, step_bake=10, metrics=METRICS)
+    assert failed["reason"] == "rolled_back" and failed["weights"] == {"blue": 100, "green": 0}, failed
+    assert "of" in failed["msg"] and "requests failed, more than 5 %" in failed["msg"]
+    assert 0 < load.lost < load.total / 10, load.answers
+    assert not any("100 %" in event for event in failed["events"])
+    web.is_whole("app:v1")
+    # Before it gets any traffic, where a probe asks often enough.
+    probe = {"checks": [{"type": "http", "url": web.test_url()}], "samples": 40, "interval": 0, "max_error_rate": 0.1}
+    with web.load() as load:
+        refused = web(images={"app": "app:v2-errors"}, smoke_test=probe)
+    assert "error rate" in refused["msg"] and load.lost == 0 and set(load.answers) == {"app:v1"}, refused
+
+
+def test_a_ringing_alarm_takes_a_release_back(web: Shop) -> None:
+    """One that rings before is refused, or left out; one that is not there is refused."""
+    alarms = web.site.cloud.client("cloudwatch")
+    row = {"Namespace": "Test", "MetricName": "x", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1}
+    alarms.put_metric_alarm(AlarmName="web-5xx", ComparisonOperator="GreaterThanThreshold", **row)
+    assert "there is no alarm web-9xx" in web(alarms=["web-5xx", "web-9xx"])["msg"]
+    process = web.start(alarms=["web-5xx"], bake=30)
+    until(lambda: web.site.live_weights() == (0, 100), "the new release")
+    alarms.set_alarm_state(AlarmName="web-5xx", StateValue="ALARM", StateReason="test")
+    failed = web.run.finish(process)
+    assert "web-5xx is in ALARM" in failed["msg"] and failed["weights"] == {"blue": 100, "green": 0}
+    web.is_whole("app:v1")
+    assert web(alarms=["web-5xx"])["reason"] == "alarm"
+    assert web(alarms=["web-5xx"], allow_preexisting_alarm=True)["phase"] == "finished"
+
+
+def test_a_pause_is_ended_by_promotion_or_abortion(web: Shop) -> None:
+    """Meanwhile nothing else is deployed; and a release goes back once."""
+    steps = {"strategy": "steps", "steps": [{"weight": 25, "bake": 0.2, "pause": True}]}
+    assert web(**steps)["phase"] == "paused" and web.site.live_weights() == (75, 25)
+    assert web.info()["deployment"]["state"] == "paused" and web(images={"app": "app:v3"})["reason"] == "paused"
+    assert "interrupted" not in str(web.info()["deployment"])
+    aborted = web(state="aborted")
+    assert aborted["changed"] and aborted["rolled_back"] and not web(state="aborted")["changed"]
+    web.is_whole("app:v1")
+    assert web(**steps)["phase"] == "paused"
+    promoted = web(state="promoted")
+    assert promoted["phase"] == "finished" and not web(state="promoted")["changed"]
+    web.is_whole("app:v2")
+    with web.load() as load:
+        planned, back = web(state="rolled_back", check=True), web(state="rolled_back")
+    assert planned["actions"] == back["actions"] and load.lost == 0, (back, load.answers)
+    web.is_whole("app:v1")
+    assert not web(state="rolled_back")["changed"]
+
+
+def test_somebody_elses_change_is_never_overwritten(web: Shop) -> None:
+    """Both versions are told, and the next run puts the rest in order."""
+    process = web.start(strategy="canary", step_percent=20, step_bake=30)
+    until(lambda: web.site.live_weights() == (80, 20), "the canary")
+    web.weights(60, 40)
+    failed = web.run.finish(process)
+    assert failed["reason"] == "conflict" and web.site.live_weights() == (60, 40), failed
+    assert "blue 80, green 20" in failed["msg"] and "blue 60, green 40" in failed["msg"] and failed["live"] != failed["expected"]
+    assert web()["reason"] == "conflict" and web.site.live_weights() == (60, 40)
+    web.weights(100, 0)
+    assert web()["phase"] == "finished"
+    web.is_whole("app:v2")
+
+
+@pytest.mark.parametrize("on_interrupted", ["rollback", "resume"])
+def test_a_killed_run_is_ended_by_the_next(web: Shop, on_interrupted: str) -> None:
+    """In the middle of the move, under load."""
+    with web.load() as load:
+        process = web.start(strategy="canary", step_percent=20, step_bake=60, lock_ttl=1)
+        until(lambda: web.site.live_weights() == (80, 20), "the canary")
+        process.kill()
+        process.communicate()
+        assert web(on_interrupted="fail")["reason"] in ("locked", "interrupted")
+        until(lambda: web.info()["deployment"]["state"] == "interrupted", "the death of the lock")
+        made = web(strategy="canary", step_percent=20, on_interrupted=on_interrupted)
+    assert not made["failed"] and load.lost == 0, (made, load.answers)
+    assert made["rolled_back"] == (on_interrupted == "rollback")
+    web.is_whole("app:v2")
+
+
+def test_one_at_a_time(web: Shop) -> None:
+    """The second run is told who has the lock; a stop by SIGTERM takes the first one back."""
+    process = web.start(bake=60)
+    until(lambda: web.site.live_weights() == (0, 100), "the new release")
+    second = web(images={"app": "app:v3"})
+    assert second["reason"] == "locked" and second["holder"] in second["msg"] and not second["changed"]
+    process.terminate()
+    stopped = web.run.finish(process)
+    assert "SIGTERM" in stopped["msg"] and stopped["rolled_back"]
+    web.is_whole("app:v1")
+
+
+def test_migration_scaling_and_tasks(web: Shop) -> None:
+    """A migration runs once before the new release; autoscaling is suspended meanwhile, and afterwards as before; a task definition may be given."""
+    scaling = web.site.cloud.client("application-autoscaling")
+    target = {"ServiceNamespace": "ecs", "ResourceId": f"service/{web.site.cluster}/{web.site.name}-blue", "ScalableDimension": "ecs:service:DesiredCount"}
+    scaling.register_scalable_target(MinCapacity=1, MaxCapacity=4, **target)
+
+    def suspended() -> bool:
+        found = scaling.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[target["ResourceId"]])["ScalableTargets"][0]
+        assert (found["MinCapacity"], found["MaxCapacity"]) == (1, 4)
+        return bool(found.get("SuspendedState", {}).get("DynamicScalingInSuspended"))
+
+    failed = web(migration={"container": "app", "command": ["false"]})
+    assert "ended with status 1" in failed["msg"] and not suspended()
+    process = web.start(migration={"container": "app", "command": ["true"]}, bake=2, environment={"app": {"COLOUR": "new"}}, keep_old=1)
+    until(suspended, "suspended scaling")
+    made = web.run.finish(process)
+    assert made["phase"] == "finished" and not suspended() and made["api_calls"]["ecs:RunTask"] == 1, made
+    definition = web.site.ecs.describe_task_definition(taskDefinition=made["task_definition"])["taskDefinition"]
+    assert {"name": "COLOUR", "value": "new"} in definition["containerDefinitions"][0]["environment"]
+    assert web.site.states(web.site.blue) == ["healthy"], "keep_old leaves one task"
+    assert not web(environment={"app": {"COLOUR": "new"}})["changed"]
+    given = web(task_definition=web.site.definition("app:v7"))
+    assert given["phase"] == "finished" and not web(task_definition=given["task_definition"])["changed"]
+    web.is_whole("app:v7")
+
+
+def test_wrong_options_are_one_sentence(web: Shop) -> None:
+    """Before anything is changed."""
+    before = web.site.cloud.calls()
+    nothing = {"blue": web.site.green, "green": web.site.blue}
+    for options, words in (
+        ({"images": None}, "state is deployed but any of the following are missing"),
+        ({"images": {"db": "x"}}, "the live task definition has no such container"),
+        ({"production": web.site.rule[:-4] + "0000"}, "could not read the rule"),
+        ({"production": web.site.listener}, "does not forward to target groups"),
+        ({"target_groups": nothing}, f"there is no service {web.site.name}-green"),
+        ({"services": {"blue": "a", "green": "b"}}, "there is no service a"),
+        ({"cluster": "nowhere"}, "there is no cluster nowhere"),
+        ({"strategy": "steps"}, "strategy is steps but all of the following are missing: steps"),
+        ({"strategy": "steps", "steps": [{"weight": 30}, {"weight": 20}]}, "let them grow, from 1 to 100"),
+        ({"smoke_test": {"checks": [{"type": "smtp"}]}}, "could not plan smoke_test"),
+        ({"step_test": {"checks": [{"type": "http", "url": "x://"}]}}, "could not plan step_test"),
+        ({"metrics": {}}, "give max_5xx_percent or max_response_seconds"),
+        ({"engine": "native"}, "there is no active service of this name"),
+    ):
+        refused = web(**options)
+        assert refused["failed"] and words in refused["msg"] and not refused["changed"], (options, refused)
+    web.site.cloud.fault("error", "ssm", "GetParameter", code="AccessDeniedException", status=400, count=9)
+    assert "give the role the permission" in web()["msg"]
+    made = web.site.cloud.calls() - before
+    assert not {name for name in made if re.search(r":(Put|Modify|Update|Create|Register|Run|Tag)", name)}
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "lost_request", "throttle"])
+def test_lost_and_refused_calls_end_well(web: Shop, fault: str) -> None:
+    """Each write of a rule or a service meets it once."""
+    for service, operation in (("elbv2", "ModifyRule"), ("ecs", "UpdateService"), ("ssm", "PutParameter"), ("ecs", "DescribeServices")):
+        web.site.cloud.fault(fault, service, operation, skip=1)
+    made = web(strategy="canary")
+    assert made["phase"] == "finished", made
+    web.is_whole("app:v2")
+
+
+def test_a_listeners_default_action_is_moved(running: Cloud, run_module: Runner, tmp_path: pathlib.Path) -> None:
+    """Without a rule of its own."""
+    with site(running, "default") as made:
+        made.elb.delete_rule(RuleArn=made.rule)
+        made.elb.modify_listener(ListenerArn=made.listener, DefaultActions=forward({made.blue: 1}))
+        made.service("default-blue", "app:v1", made.blue)
+        made.wait_healthy(made.blue)
+        whole = Shop(made, run_module, tmp_path)
+        assert whole(production=made.listener, test=None)["phase"] == "finished"
+        made.settle()
+        assert made.get() == (200, "app:v2")
+
+
+@pytest.fixture
+def native(running: Cloud, run_module: Runner, request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[Shop]:
+    """A service that ECS itself deploys to."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:18].strip("-")
+    with site(running, name) as made:
+        advanced = {
+            "alternateTargetGroupArn": made.green,
+            "productionListenerRule": made.rule,
+            "testListenerRule": made.test_rule,
+            "roleArn": "arn:aws:iam::123456789012:role/ecs-infrastructure",
+        }
+        configuration = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1}
+        made.service(name, "app:v1", made.blue, 2, {"advancedConfiguration": advanced}, deploymentConfiguration=configuration)
+        made.wait_healthy(made.blue)
+        listed = made.ecs.list_service_deployments
+        until(lambda: listed(cluster=made.cluster, service=name)["serviceDeployments"][0]["status"] == "SUCCESSFUL", "the first release")
+        yield Shop(made, run_module, tmp_path)
+
+
+NATIVE: dict[str, t.Any] = {"engine": "native", "production": None, "test": None, "target_groups": None, "bake": 60, "step_bake": 60}
+
+
+def test_ecs_itself_moves_the_traffic(native: Shop) -> None:
+    """A canary with a probe in the pause that the module adds; then back to the release before, once."""
+    probe = {"checks": [{"type": "http", "url": native.test_url()}], "retries": 5}
+    options = {**NATIVE, "strategy": "canary", "step_percent": 20, "smoke_test": probe}
+    with native.load() as load:
+        planned, made = native(check=True, **options), native(**options)
+        until(lambda: load.total >= LEAST_REQUESTS, "enough requests")
+    assert made["phase"] == "finished" and load.lost == 0 and load.answers["app:v2"] > 50, (made, load.answers)
+    assert planned["actions"] == made["actions"] and [step["share"] for step in made["steps"]] == [20, 100]
+    assert made["service_deployment_arn"] and made["api_calls"]["ecs:ContinueServiceDeployment"] == 1
+    again = native(**options)
+    assert not again["changed"] and sum(again["api_calls"].values()) <= 5
+    back = native(**{**NATIVE, "state": "rolled_back"})
+    assert back["phase"] == "finished" and back["task_definition"] == made["previous_task_definition"], back
+    assert not native(**{**NATIVE, "state": "rolled_back"})["changed"]
+    native.site.settle()
+    assert native.site.get() == (200, "app:v1")
+
+
+def test_ecs_itself_takes_a_release_back(native: Shop) -> None:
+    """When a gate of the module says so, and when it is asked for; a paused one is promoted."""
+    probe = {"checks": [{"type": "http", "url": native.test_url()}], "samples": 40, "interval": 0, "max_error_rate": 0.1}
+    with native.load() as load:
+        failed = native(**{**NATIVE, "images": {"app": "app:v2-errors"}, "smoke_test": probe})
+    assert failed["reason"] == "rolled_back" and failed["rolled_back"] and load.lost == 0, (failed, load.answers)
+    hook = {"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]}
+    configuration = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1, "lifecycleHooks": [hook]}
+    native.site.ecs.update_service(cluster=native.site.cluster, service=native.site.name, deploymentConfiguration=configuration)
+    assert native(**NATIVE)["phase"] == "paused"
+    assert native(**{**NATIVE, "images": {"app": "app:v3"}})["reason"] == "busy"
+    aborted = native(**{**NATIVE, "state": "aborted"})
+    assert aborted["rolled_back"] and not native(**{**NATIVE, "state": "aborted"})["changed"]
+    assert native(**NATIVE)["phase"] == "paused"
+    promoted = native(**{**NATIVE, "state": "promoted"})
+    assert promoted["phase"] == "finished", promoted
+    native.site.settle()
+    assert native.site.get() == (200, "app:v2")
