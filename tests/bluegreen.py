@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
+import re
 import typing as t
 
 from cloud import Cloud, Load, Site, forward, site
@@ -152,4 +154,32 @@ def shop(cloud: Cloud, name: str, run: Runner, folder: pathlib.Path, drain: int 
         yield Shop(made, run, folder)
 
 
-__all__ = ["CLIENTS", "SABOTAGE", "SECRET", "Shop", "forward", "shop", "until"]
+NATIVE: dict[str, t.Any] = {"engine": "native", "production": None, "test": None, "target_groups": None, "bake": 60, "step_bake": 60}
+"""Options of a service that ECS itself deploys to."""
+
+
+@contextlib.contextmanager
+def native_shop(cloud: Cloud, name: str, run: Runner, folder: pathlib.Path) -> t.Iterator[Shop]:
+    """Yield a service that ECS itself deploys to, with its first release."""
+    with site(cloud, name) as made:
+        advanced = {
+            "alternateTargetGroupArn": made.green,
+            "productionListenerRule": made.rule,
+            "testListenerRule": made.test_rule,
+            "roleArn": "arn:aws:iam::123456789012:role/ecs-infrastructure",
+        }
+        configuration = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1}
+        made.service(name, "app:v1", made.blue, 2, {"advancedConfiguration": advanced}, deploymentConfiguration=configuration)
+        made.wait_healthy(made.blue)
+        listed = made.ecs.list_service_deployments
+        until(lambda: listed(cluster=made.cluster, service=name)["serviceDeployments"][0]["status"] == "SUCCESSFUL", "the first release")
+        yield Shop(made, run, folder)
+
+
+def short_name(test: str) -> str:
+    """Return a name for the service of a test, short enough for a load balancer's."""
+    words = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_")).strip("-")
+    return f"{words[:12].strip('-')}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
+
+
+__all__ = ["CLIENTS", "NATIVE", "SABOTAGE", "SECRET", "Shop", "forward", "native_shop", "shop", "short_name", "until"]

@@ -10,8 +10,8 @@ import re
 import typing as t
 
 import pytest
-from bluegreen import SECRET, Shop, forward, shop, until
-from cloud import Cloud, cloud, site
+from bluegreen import NATIVE, SECRET, Shop, native_shop, shop, short_name, until
+from cloud import Cloud, cloud
 from servers import Runner
 
 LEAST_REQUESTS = 2000
@@ -29,14 +29,13 @@ def running() -> t.Iterator[Cloud]:
 @pytest.fixture
 def web(running: Cloud, run_module: Runner, request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[Shop]:
     """A web service of its own."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:18].strip("-")
-    with shop(running, name, run_module, tmp_path) as made:
+    with shop(running, short_name(request.node.name), run_module, tmp_path) as made:
         yield made
         running.control("mend")
 
 
 def test_good_releases_lose_no_request(web: Shop) -> None:
-    """By each strategy, with each gate; planned in check mode as it is done, and unchanged afterwards with few calls."""
+    """By canary with each gate, and all at once; planned in check mode as it is done, and unchanged afterwards with few calls."""
     gates = {
         "smoke_test": {"checks": [{"type": "http", "url": web.test_url(), "assertions": None}], "retries": 5},
         "step_test": {"checks": [{"type": "http", "url": "http://{}:{}/".format(*web.site.address)}]},
@@ -47,8 +46,6 @@ def test_good_releases_lose_no_request(web: Shop) -> None:
     for number, options in enumerate(
         (
             {"strategy": "canary", "step_percent": 20, **gates},
-            {"strategy": "linear", "step_percent": 50},
-            {"strategy": "steps", "steps": [{"weight": 30, "bake": 0.3}]},
             {"strategy": "blue_green"},
         ),
         start=2,
@@ -68,20 +65,19 @@ def test_good_releases_lose_no_request(web: Shop) -> None:
             assert (made["diff"], made["previous_color"]) == (planned["diff"], "blue")
         assert SECRET not in str(made)
     seen = web.info()
-    assert (seen["live_color"], seen["images"], seen["deployment"]) == ("blue", {"app": "app:v5"}, {})
+    assert (seen["live_color"], seen["images"], seen["deployment"]) == ("blue", {"app": "app:v3"}, {})
     assert seen["services"]["green"]["running"] == 0 and seen["services"]["blue"]["healthy"] == 2
 
 
 def test_a_release_that_never_becomes_healthy_moves_no_traffic(web: Shop) -> None:
-    """It is stopped, and the message says what its health check answered; one that crashes, or does not exist, says so early."""
+    """It is stopped, and the message says what its health check answered; one that crashes says so early."""
     with web.load() as load:
         failed = web(images={"app": "app:v2-unready"}, start_timeout=3)
         crashed = web(images={"app": "app:v2-crash"})
-        missing = web(images={"app": "app:v2-missing"})
     assert load.lost == 0 and set(load.answers) == {"app:v1"}, load.answers
     assert (failed["reason"], failed["rolled_back"], failed["phase"]) == ("rolled_back", True, "failed")
     assert "Health checks failed with these codes: [500]" in failed["msg"] and failed["rollback_reason"] in failed["msg"]
-    assert "ended with status 1" in crashed["msg"] and "CannotPullContainerError" in missing["msg"]
+    assert "ended with status 1" in crashed["msg"]
     web.is_whole("app:v1")
     assert not web(state="rolled_back")["changed"], "the failed release is not the one before"
 
@@ -95,27 +91,6 @@ def test_a_release_that_fails_half_of_its_requests_is_taken_back(web: Shop) -> N
     assert 0 < load.lost < load.total / 10, load.answers
     assert not any("100 %" in event for event in failed["events"])
     web.is_whole("app:v1")
-    # Before it gets any traffic, where a probe asks often enough.
-    probe = {"checks": [{"type": "http", "url": web.test_url()}], "samples": 40, "interval": 0, "max_error_rate": 0.1}
-    with web.load() as load:
-        refused = web(images={"app": "app:v2-errors"}, smoke_test=probe)
-    assert "error rate" in refused["msg"] and load.lost == 0 and set(load.answers) == {"app:v1"}, refused
-
-
-def test_a_ringing_alarm_takes_a_release_back(web: Shop) -> None:
-    """One that rings before is refused, or left out; one that is not there is refused."""
-    alarms = web.site.cloud.client("cloudwatch")
-    row = {"Namespace": "Test", "MetricName": "x", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1}
-    alarms.put_metric_alarm(AlarmName="web-5xx", ComparisonOperator="GreaterThanThreshold", **row)
-    assert "there is no alarm web-9xx" in web(alarms=["web-5xx", "web-9xx"])["msg"]
-    process = web.start(alarms=["web-5xx"], bake=30)
-    until(lambda: web.site.live_weights() == (0, 100), "the new release")
-    alarms.set_alarm_state(AlarmName="web-5xx", StateValue="ALARM", StateReason="test")
-    failed = web.run.finish(process)
-    assert "web-5xx is in ALARM" in failed["msg"] and failed["weights"] == {"blue": 100, "green": 0}
-    web.is_whole("app:v1")
-    assert web(alarms=["web-5xx"])["reason"] == "alarm"
-    assert web(alarms=["web-5xx"], allow_preexisting_alarm=True)["phase"] == "finished"
 
 
 def test_a_pause_is_ended_by_promotion_or_abortion(web: Shop) -> None:
@@ -152,8 +127,7 @@ def test_somebody_elses_change_is_never_overwritten(web: Shop) -> None:
     web.is_whole("app:v2")
 
 
-@pytest.mark.parametrize("on_interrupted", ["rollback", "resume"])
-def test_a_killed_run_is_ended_by_the_next(web: Shop, on_interrupted: str) -> None:
+def test_a_killed_run_is_ended_by_the_next(web: Shop) -> None:
     """In the middle of the move, under load."""
     with web.load() as load:
         process = web.start(strategy="canary", step_percent=20, step_bake=60, lock_ttl=1)
@@ -162,9 +136,9 @@ def test_a_killed_run_is_ended_by_the_next(web: Shop, on_interrupted: str) -> No
         process.communicate()
         assert web(on_interrupted="fail")["reason"] in ("locked", "interrupted")
         until(lambda: web.info()["deployment"]["state"] == "interrupted", "the death of the lock")
-        made = web(strategy="canary", step_percent=20, on_interrupted=on_interrupted)
+        made = web(strategy="canary", step_percent=20)
     assert not made["failed"] and load.lost == 0, (made, load.answers)
-    assert made["rolled_back"] == (on_interrupted == "rollback")
+    assert made["rolled_back"] and made["phase"] == "finished"
     web.is_whole("app:v2")
 
 
@@ -212,17 +186,11 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
     nothing = {"blue": web.site.green, "green": web.site.blue}
     for options, words in (
         ({"images": None}, "state is deployed but any of the following are missing"),
-        ({"images": {"db": "x"}}, "the live task definition has no such container"),
         ({"production": web.site.rule[:-4] + "0000"}, "could not read the rule"),
         ({"production": web.site.listener}, "does not forward to target groups"),
         ({"target_groups": nothing}, f"there is no service {web.site.name}-green"),
-        ({"services": {"blue": "a", "green": "b"}}, "there is no service a"),
         ({"cluster": "nowhere"}, "there is no cluster nowhere"),
-        ({"strategy": "steps"}, "strategy is steps but all of the following are missing: steps"),
-        ({"strategy": "steps", "steps": [{"weight": 30}, {"weight": 20}]}, "let them grow, from 1 to 100"),
         ({"smoke_test": {"checks": [{"type": "smtp"}]}}, "could not plan smoke_test"),
-        ({"step_test": {"checks": [{"type": "http", "url": "x://"}]}}, "could not plan step_test"),
-        ({"metrics": {}}, "give max_5xx_percent or max_response_seconds"),
         ({"engine": "native"}, "there is no active service of this name"),
     ):
         refused = web(**options)
@@ -233,49 +201,11 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
     assert not {name for name in made if re.search(r":(Put|Modify|Update|Create|Register|Run|Tag)", name)}
 
 
-@pytest.mark.parametrize("fault", ["lost_reply", "lost_request", "throttle"])
-def test_lost_and_refused_calls_end_well(web: Shop, fault: str) -> None:
-    """Each write of a rule or a service meets it once."""
-    for service, operation in (("elbv2", "ModifyRule"), ("ecs", "UpdateService"), ("ssm", "PutParameter"), ("ecs", "DescribeServices")):
-        web.site.cloud.fault(fault, service, operation, skip=1)
-    made = web(strategy="canary")
-    assert made["phase"] == "finished", made
-    web.is_whole("app:v2")
-
-
-def test_a_listeners_default_action_is_moved(running: Cloud, run_module: Runner, tmp_path: pathlib.Path) -> None:
-    """Without a rule of its own."""
-    with site(running, "default") as made:
-        made.elb.delete_rule(RuleArn=made.rule)
-        made.elb.modify_listener(ListenerArn=made.listener, DefaultActions=forward({made.blue: 1}))
-        made.service("default-blue", "app:v1", made.blue)
-        made.wait_healthy(made.blue)
-        whole = Shop(made, run_module, tmp_path)
-        assert whole(production=made.listener, test=None)["phase"] == "finished"
-        made.settle()
-        assert made.get() == (200, "app:v2")
-
-
 @pytest.fixture
 def native(running: Cloud, run_module: Runner, request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[Shop]:
     """A service that ECS itself deploys to."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:18].strip("-")
-    with site(running, name) as made:
-        advanced = {
-            "alternateTargetGroupArn": made.green,
-            "productionListenerRule": made.rule,
-            "testListenerRule": made.test_rule,
-            "roleArn": "arn:aws:iam::123456789012:role/ecs-infrastructure",
-        }
-        configuration = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1}
-        made.service(name, "app:v1", made.blue, 2, {"advancedConfiguration": advanced}, deploymentConfiguration=configuration)
-        made.wait_healthy(made.blue)
-        listed = made.ecs.list_service_deployments
-        until(lambda: listed(cluster=made.cluster, service=name)["serviceDeployments"][0]["status"] == "SUCCESSFUL", "the first release")
-        yield Shop(made, run_module, tmp_path)
-
-
-NATIVE: dict[str, t.Any] = {"engine": "native", "production": None, "test": None, "target_groups": None, "bake": 60, "step_bake": 60}
+    with native_shop(running, short_name(request.node.name), run_module, tmp_path) as made:
+        yield made
 
 
 def test_ecs_itself_moves_the_traffic(native: Shop) -> None:
@@ -295,23 +225,3 @@ def test_ecs_itself_moves_the_traffic(native: Shop) -> None:
     assert not native(**{**NATIVE, "state": "rolled_back"})["changed"]
     native.site.settle()
     assert native.site.get() == (200, "app:v1")
-
-
-def test_ecs_itself_takes_a_release_back(native: Shop) -> None:
-    """When a gate of the module says so, and when it is asked for; a paused one is promoted."""
-    probe = {"checks": [{"type": "http", "url": native.test_url()}], "samples": 40, "interval": 0, "max_error_rate": 0.1}
-    with native.load() as load:
-        failed = native(**{**NATIVE, "images": {"app": "app:v2-errors"}, "smoke_test": probe})
-    assert failed["reason"] == "rolled_back" and failed["rolled_back"] and load.lost == 0, (failed, load.answers)
-    hook = {"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]}
-    configuration = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1, "lifecycleHooks": [hook]}
-    native.site.ecs.update_service(cluster=native.site.cluster, service=native.site.name, deploymentConfiguration=configuration)
-    assert native(**NATIVE)["phase"] == "paused"
-    assert native(**{**NATIVE, "images": {"app": "app:v3"}})["reason"] == "busy"
-    aborted = native(**{**NATIVE, "state": "aborted"})
-    assert aborted["rolled_back"] and not native(**{**NATIVE, "state": "aborted"})["changed"]
-    assert native(**NATIVE)["phase"] == "paused"
-    promoted = native(**{**NATIVE, "state": "promoted"})
-    assert promoted["phase"] == "finished", promoted
-    native.site.settle()
-    assert native.site.get() == (200, "app:v2")
