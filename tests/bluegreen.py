@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from cloud import Cloud, Load, Site, forward, site
+from policies import MODULE_KEY
 from postgres_cluster import until
 from servers import Runner
 
@@ -82,7 +83,7 @@ class Shop:
     @property
     def access(self) -> dict[str, t.Any]:
         """The options that lead to the cloud."""
-        return {"endpoint_url": self.site.cloud.endpoint_url, "access_key": "AKIATEST", "secret_key": SECRET, "region": "eu-central-1"}
+        return {"endpoint_url": self.site.cloud.endpoint_url, "access_key": MODULE_KEY, "secret_key": SECRET, "region": "eu-central-1"}
 
     @property
     def place(self) -> dict[str, t.Any]:

@@ -42,14 +42,16 @@ options:
     choices: [deployed, promoted, rolled_back, aborted]
     default: deployed
   task_definition:
-    description: ARN, or family and revision, of the wanted task definition. One of this, O(images) and O(task_definition_spec) is needed with O(state=deployed).
+    description:
+      - ARN, or family and revision, of the wanted task definition. One of this, O(images), O(environment) and O(task_definition_spec) is needed with
+        O(state=deployed).
     type: str
   images:
     description: The image of containers by name. The rest of the task definition is that of the live release.
     type: dict
   environment:
     description:
-      - Environment variables by container name, beside O(images). Variables that are not named stay; null removes one.
+      - Environment variables by container name, beside or without O(images). Variables that are not named stay; null removes one.
       - Anybody who may read task definitions reads them. Secrets belong into C(secrets) of the task definition.
     type: dict
   task_definition_spec:

@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from bluegreen import NATIVE, SABOTAGE, Shop, forward, native_shop, shop, short_name, until
 from cloud import Cloud, cloud, site
+from policies import policies, recorded
 from ports import free_port
 from servers import Runner
 
@@ -24,6 +25,7 @@ def running() -> t.Iterator[Cloud]:
     with cloud() as started:
         yield started
         assert started.control("state")["errors"] == {}
+        assert recorded(started.control("calls")) <= policies()["ecs_bluegreen"]
 
 
 @pytest.fixture

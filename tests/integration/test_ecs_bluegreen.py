@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from bluegreen import NATIVE, SECRET, Shop, native_shop, shop, short_name, until
 from cloud import Cloud, cloud
+from policies import policies, recorded
 from servers import Runner
 
 LEAST_REQUESTS = 2000
@@ -24,6 +25,7 @@ def running() -> t.Iterator[Cloud]:
     with cloud() as started:
         yield started
         assert started.control("state")["errors"] == {}
+        assert recorded(started.control("calls")) <= policies()["ecs_bluegreen"]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import typing as t
 
 import pytest
 from cloud import FIXTURE, Cloud, cloud
+from policies import MODULE_KEY, policies, recorded
 from ports import free_port
 from postgres_cluster import until
 from servers import Runner
@@ -28,6 +29,7 @@ def running() -> t.Iterator[Cloud]:
     with cloud() as started:
         started.control("set", sync=5)
         yield started
+        assert recorded(started.control("calls")) <= policies()["route53_failover"]
 
 
 @dataclasses.dataclass
@@ -55,7 +57,7 @@ class World:
         """Return the module's options: both sides with a health check and a probe."""
         given: dict[str, t.Any] = {
             "endpoint_url": self.cloud.endpoint_url,
-            "access_key": "AKIATEST",
+            "access_key": MODULE_KEY,
             "secret_key": "SentinelAWS",
             "region": "eu-central-1",
             "hosted_zone_id": self.zone,

@@ -88,6 +88,7 @@ class BlueGreen:
         self._steps = plans.plan_steps(params)
         self._definitions = Definitions(cloud.ecs, params)
         self._mover: Mover | None = None
+        self._sticky = False
 
     def run(self) -> dict[str, t.Any]:
         """Do what the options say and return the module's result.
@@ -145,6 +146,7 @@ class BlueGreen:
 
     def _plan(self, world: World) -> Plan:
         traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
+        self._sticky = plans.is_sticky(world.rules[self._site.production])
         record = world.record
         live = record.source if record else traffic.live
         if not live:
@@ -252,7 +254,7 @@ class BlueGreen:
     def _preflight(self, world: World, plan: Plan) -> None:
         groups = self._cloud.elb.groups([self._site.groups[colour] for colour in plans.COLOURS])
         plans.refuse_pair([groups[self._site.groups[colour]] for colour in plans.COLOURS])
-        if plan.move is None and plan.first == "back":
+        if plan.first == "back":  # whatever rings: it is taken back first
             return
         self._gates.preflight()
         if plan.first != "nothing":
@@ -321,6 +323,7 @@ class BlueGreen:
         if move is None:
             return FINISHED
         if plan.first != "nothing":
+            self._gates.preflight()
             world = self.read()
             self._cloud.lock.take(self._record_of(dataclasses.replace(world, record=None), move))
             record = self._cloud.lock.record
@@ -354,5 +357,6 @@ class BlueGreen:
 
     @property
     def warnings(self) -> list[str]:
-        """What went wrong beside the work."""
-        return self._mover.warnings if self._mover else []
+        """What went wrong beside the work, and what may."""
+        sticky = ["target group stickiness is on: clients may stay on the old release as long as it lasts"] if self._sticky else []
+        return [*sticky, *(self._mover.warnings if self._mover else [])]

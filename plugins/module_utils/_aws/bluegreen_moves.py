@@ -188,7 +188,8 @@ class Mover:
             def look() -> plans.Verdict:
                 health = self._cloud.elb.health(self._site.groups[move.target])
                 phase.reach(min(count, plans.healthy(health)))
-                return plans.judge_start(self._service(move.target), self._deployment, health, self._params["healthy_percent"], self._params["max_failed_tasks"])
+                limits = (self._params["healthy_percent"], self._params["max_failed_tasks"])
+                return plans.judge_start(self._service(move.target), self._deployment, health, *limits)
 
             try:
                 self._until(f"start {name}", look, self._params["start_timeout"], self._params["healthy_polls"])

@@ -165,10 +165,12 @@ class NativeBlueGreen:
     def _plan(self, service: t.Mapping[str, t.Any]) -> NativePlan:
         listed = self._ecs.service_deployments(self._name)
         running = next((row for row in listed if row["status"] not in ENDED), None)
-        state, live = self._params["state"], service["taskDefinition"]
+        state = self._params["state"]
+        failed = bool(listed) and listed[0]["status"] == "ROLLBACK_SUCCESSFUL"
+        live = (self._source_definition(listed[0]["serviceDeploymentArn"]) if failed else "") or service["taskDefinition"]
         if running is not None:
             return self._plan_running(running, live)
-        if state == "rolled_back":
+        if state == "rolled_back" and not failed:
             return self._plan_back(service, listed)
         if state != "deployed":
             return NativePlan("nothing", "", live, {}, live, {}, ())
@@ -213,7 +215,7 @@ class NativeBlueGreen:
             words.append(f"set the strategy {wanted['strategy']}")
         if self._params["desired_count"] and self._params["desired_count"] != service["desiredCount"]:
             update["desiredCount"] = self._params["desired_count"]
-        if definition == live:
+        if definition == service["taskDefinition"]:
             update["forceNewDeployment"] = True
         if self._params["migration"] and not back:
             words.append(f"migrate: {' '.join(self._params['migration']['command'])}")

@@ -74,6 +74,12 @@ def forward_weights(actions: Actions) -> dict[str, int]:
     return {row["TargetGroupArn"]: int(row.get("Weight", 1)) for row in rows}
 
 
+def is_sticky(actions: Actions) -> bool:
+    """Tell whether clients stay with the target group that answered them first."""
+    forward = actions[-1].get("ForwardConfig") or {} if actions else {}
+    return bool((forward.get("TargetGroupStickinessConfig") or {}).get("Enabled"))
+
+
 def with_weights(actions: Actions, weights: t.Mapping[str, int]) -> Actions:
     """Return a rule's actions with other weights: everything else stays, the order of groups that are there too.
 
@@ -333,8 +339,8 @@ def refuse_service(name: str, service: t.Mapping[str, t.Any], group: str) -> Non
     doing = f"deploy to the service {name}"
     controller = (service.get("deploymentController") or {}).get("type", "ECS")
     if controller != "ECS":
-        step = "make a service with the controller ECS; AWS recommends to leave CodeDeploy" if controller == "CODE_DEPLOY" else "make one with the controller ECS"
-        raise InvalidInput(doing, f"its deployment controller is {controller}", step)
+        more = "; AWS recommends to leave CodeDeploy" if controller == "CODE_DEPLOY" else ""
+        raise InvalidInput(doing, f"its deployment controller is {controller}", f"make a service with the controller ECS{more}")
     strategy = (service.get("deploymentConfiguration") or {}).get("strategy", "ROLLING")
     if strategy != "ROLLING":
         raise InvalidInput(doing, f"ECS itself moves its traffic (strategy {strategy})", "use engine native")

@@ -91,5 +91,6 @@ def run_once(ecs: Ecs, like: t.Mapping[str, t.Any], definition: str, job: str, o
             if found.bad:
                 raise MainstayError(doing, found.why, "see the task's log; no traffic has moved")
             if time.monotonic() >= end:
-                raise MainstayError(doing, f"it did not end within {options['timeout']:.0f} s ({found.why})", "it still runs: see its log, and stop it if need be")
+                cause = f"it did not end within {options['timeout']:.0f} s ({found.why})"
+                raise MainstayError(doing, cause, "it still runs: see its log, and stop it if need be")
             pause(options["timeout"])

@@ -41,7 +41,11 @@ PAUSE = {"targetType": "PAUSE", "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"]}
                 "lifecycleHooks": [PAUSE],
             },
         ),
-        ({"strategy": "blue_green", "smoke_test": {"checks": []}}, {"lifecycleHooks": [PAUSE]}, {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 10, "lifecycleHooks": [PAUSE]}),
+        (
+            {"strategy": "blue_green", "smoke_test": {"checks": []}},
+            {"lifecycleHooks": [PAUSE]},
+            {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 10, "lifecycleHooks": [PAUSE]},
+        ),
     ],
 )
 def test_options_become_a_deployment_configuration(options: dict[str, t.Any], live: dict[str, t.Any], expected: dict[str, t.Any]) -> None:

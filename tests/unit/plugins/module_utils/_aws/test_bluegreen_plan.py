@@ -61,6 +61,7 @@ def test_weights_change_and_everything_else_stays() -> None:
     made = plans.with_weights(live, {"arn:b": 90, "arn:g": 10})
     assert made[0]["AuthenticateOidcConfig"] == {"ClientId": "x", "UseExistingClientSecret": True}
     assert made[1] == {**forward(("arn:b", 90), ("arn:g", 10), **sticky), "Order": 2}
+    assert plans.is_sticky(made) and not plans.is_sticky([forward(("arn:b", 1))]) and not plans.is_sticky([])
     assert live[0] == login and plans.forward_weights(live) == {"arn:b": 1}
     assert plans.forward_weights([{"Type": "forward", "TargetGroupArn": "arn:b"}]) == {"arn:b": 1}
 
@@ -191,7 +192,12 @@ def test_what_is_done_with_what_another_run_has_left(state: str, record: plans.R
 
 @pytest.mark.parametrize(
     ("record", "now", "on_interrupted", "reason"),
-    [(RECORD, 1010.0, "rollback", "locked"), (PAUSED, 2000.0, "resume", "paused"), (RECORD, 2000.0, "fail", "interrupted"), (RETIRING, 2000.0, "fail", "interrupted")],
+    [
+        (RECORD, 1010.0, "rollback", "locked"),
+        (PAUSED, 2000.0, "resume", "paused"),
+        (RECORD, 2000.0, "fail", "interrupted"),
+        (RETIRING, 2000.0, "fail", "interrupted"),
+    ],
 )
 def test_what_another_run_has_is_left_alone(record: plans.Record, now: float, on_interrupted: str, reason: str) -> None:
     """While it lives, while it is paused, and if that is wanted."""
@@ -224,8 +230,8 @@ ILL = [{"State": "healthy"}, {"State": "unhealthy", "Reason": "Target.Timeout", 
         (service(desiredCount=0, runningCount=0), [], 100, (False, False)),
     ],
 )
-def test_a_release_is_up_when_all_tasks_run_and_enough_are_healthy(row: dict[str, t.Any], health: list[t.Any], percent: int, expected: tuple[bool, bool]) -> None:
-    """And its deployment is the newest one still."""
+def test_a_release_is_up_when_all_tasks_run(row: dict[str, t.Any], health: list[t.Any], percent: int, expected: tuple[bool, bool]) -> None:
+    """Enough of them are healthy, and their deployment is the newest one still."""
     found = plans.judge_start(row, "new", health, percent, 3)
     assert (found.good, found.bad) == expected and (found.good or found.why)
 
