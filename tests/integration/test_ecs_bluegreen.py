@@ -197,6 +197,9 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
     ):
         refused = web(**options)
         assert refused["failed"] and words in refused["msg"] and not refused["changed"], (options, refused)
+    nobody = {key: each for key, each in web.options().items() if key not in ("access_key", "secret_key")}
+    refused = web.run("ecs_bluegreen", nobody, AWS_EC2_METADATA_DISABLED="true")
+    assert "Unable to locate credentials; see whether credentials" in refused["msg"], refused
     web.site.cloud.fault("error", "ssm", "GetParameter", code="AccessDeniedException", status=400, count=9)
     assert "give the role the permission" in web()["msg"]
     made = web.site.cloud.calls() - before

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
+import boto3
 import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_gates as gates
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_native as native
+from ansible_collections.mainstay.ops.plugins.module_utils._aws import ecs, watch
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
 OPTIONS: dict[str, t.Any] = {"step_percent": 20, "step_bake": 90, "bake": 600, "alarms": [], "smoke_test": None, "steps": None}
@@ -57,6 +59,42 @@ def test_single_steps_are_refused() -> None:
     """ECS has no such strategy."""
     with pytest.raises(InvalidInput, match="engine weighted"):
         native.configuration({**OPTIONS, "strategy": "steps", "steps": []}, {})
+
+
+class OldEcs(ecs.Ecs):
+    """A client of a boto3 that does not know something."""
+
+    def __init__(self, unknown: str) -> None:
+        """Know everything but this operation or word."""
+        client = boto3.client("ecs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+        super().__init__(client, "shop")
+        self._unknown = unknown
+
+    def lacks(self, operation: str, shape: str = "", word: str = "") -> bool:
+        """Say so."""
+        return self._unknown in (operation, word) or super().lacks(operation, shape, word)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "options", "words"),
+    [
+        ("ListServiceDeployments", {}, "does not know ListServiceDeployments"),
+        ("CANARY", {"strategy": "canary"}, "does not know the strategy CANARY"),
+        ("ContinueServiceDeployment", {"state": "promoted"}, "does not know ContinueServiceDeployment"),
+    ],
+)
+def test_an_old_boto3_is_refused(unknown: str, options: dict[str, t.Any], words: str) -> None:
+    """Only if what it lacks is used."""
+    params = {**OPTIONS, "name": "web", "strategy": "blue_green", "state": "deployed", "metrics": None, "step_test": None, **options}
+    with pytest.raises(InvalidInput, match=words):
+        native.NativeBlueGreen(OldEcs(unknown), gates.Gates(watch.Watch(None), params), params, False).run()
+
+
+def test_this_boto3_knows_what_it_knows() -> None:
+    """Operations, and words of enumerations."""
+    here = OldEcs("nothing")
+    assert not here.lacks("UpdateService") and not here.lacks("UpdateService", "DeploymentStrategy", "CANARY")
+    assert here.lacks("FlyToTheMoon") and here.lacks("UpdateService", "DeploymentStrategy", "SIDEWAYS") and here.lacks("UpdateService", "NoSuchShape", "X")
 
 
 @pytest.mark.parametrize("field", ["alternateTargetGroupArn", "productionListenerRule", "roleArn"])
