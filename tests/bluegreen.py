@@ -120,9 +120,9 @@ class Shop:
         """Run the module with a part of it replaced."""
         return self.run.finish(self.patched(SABOTAGED.format(patch=SABOTAGE[name]), **more))
 
-    def load(self, path: str = "/") -> Load:
-        """Return clients that load the service."""
-        return Load(self.site.address, CLIENTS, path)
+    def load(self, path: str = "/", pause: float = 0.02) -> Load:
+        """Return clients that load the service; in a long test they pause for longer."""
+        return Load(self.site.address, CLIENTS, path, pause)
 
     def test_url(self) -> str:
         """Return where the test listener listens."""

@@ -78,7 +78,7 @@ def test_a_kill_before_any_change_is_ended_by_the_next_run(web: Shop, ending: st
     target, live = autoscaled(web), "app:v1"
     options = {"strategy": "canary", "lock_ttl": 1, "step_bake": 0.2, "bake": 0.2, "migration": {"container": "app", "command": ["true"]}}
     killed, number = True, 0
-    with web.load() as load:
+    with web.load(pause=0.1) as load:
         while killed and number < MOST_WRITES:
             number += 1
             wanted = f"app:k{number}"
@@ -105,7 +105,7 @@ def test_a_kill_on_the_way_back_is_ended_by_the_next_run(web: Shop) -> None:
     closed = {"checks": [{"type": "tcp", "host": "127.0.0.1", "port": free_port()}]}
     options = {"strategy": "canary", "lock_ttl": 1, "step_test": closed}
     killed, number = True, 0
-    with web.load() as load:
+    with web.load(pause=0.1) as load:
         while killed and number < MOST_WRITES:
             number += 1
             killed = web.killed_at(number, images={"app": f"app:k{number}"}, **options)

@@ -105,8 +105,8 @@ class BlueGreen:
             return self._result(world, plan, PLANNED)
         move = self._registered(plan.move)
         try:
-            self._take(world, move)
-            phase = self._apply(plan, move)
+            self._mover = self._take(world, move)
+            phase = self._apply(self._mover, plan, move)
         except Interrupted:
             self._leave()
             raise
@@ -271,20 +271,23 @@ class BlueGreen:
 
     # The moves
 
-    def _take(self, world: World, move: Move | None) -> None:
-        """Take the lock; what the plan was made on must still be there.
+    def _take(self, world: World, move: Move | None) -> Mover:
+        """Take the lock, and return what makes the moves; what the plan was made on must still be there.
 
         Raises:
             MainstayError: something has changed meanwhile.
         """
-        self._cloud.lock.take(self._record_of(world, move))
+        if world.record is not None:
+            self._cloud.lock.take(dataclasses.replace(world.record, **self._identity()))
+        elif move is not None:
+            self._cloud.lock.take(self._new_record(world, move))
         again = dataclasses.replace(self._read_colours(), record=world.record)
         if again.text != world.text:
             if world.record is None:
                 self._cloud.lock.drop()
             cause = "the rule or a service has changed since the plan was made"
             raise MainstayError(f"deploy {self._params['name']}", cause, "nothing was changed; run it again", reason="conflict")
-        self._mover = Mover(self._cloud, self._site, self._gates, self._params, again.rules)
+        return Mover(self._cloud, self._site, self._gates, self._params, again.rules)
 
     def _read_colours(self) -> World:
         """Return what is there without reading the lock, which is held."""
@@ -292,30 +295,37 @@ class BlueGreen:
         found = self._cloud.ecs.services(list(names))
         return World({names[name]: row for name, row in found.items()}, self._cloud.elb.actions(self._site.rules), None)
 
-    def _record_of(self, world: World, move: Move | None) -> plans.Record:
-        """Return the record to begin with: that of another run, taken over, or a new one."""
-        holder = f"{socket.gethostname()} (process {os.getpid()})"
-        fresh = {"token": secrets.token_hex(8), "holder": holder, "ttl": float(self._params["lock_ttl"])}
-        if world.record is not None:
-            return dataclasses.replace(world.record, **fresh)
-        assert move is not None
+    def _identity(self) -> dict[str, t.Any]:
+        """Return what tells this run from any other, in its record."""
+        return {"token": secrets.token_hex(8), "holder": f"{socket.gethostname()} (process {os.getpid()})", "ttl": float(self._params["lock_ttl"])}
+
+    def _new_record(self, world: World, move: Move) -> plans.Record:
+        """Return the record that a deployment begins with."""
         test = None
         if self._site.test:
             weights = plans.forward_weights(world.rules[self._site.test])
             test = {colour: weights[arn] for colour, arn in self._site.groups.items() if arn in weights} or None
         shares = tuple(step.share for step in move.steps)
         return plans.Record(
-            job=secrets.token_hex(8), beat=0.0, phase=plans.BEGUN, source=move.source, target=move.target, definition=move.definition,
-            old_definition=move.old_definition, shares=shares, count=move.count, test=test, back=move.back, **fresh,
-        )  # fmt: skip
+            job=secrets.token_hex(8),
+            beat=0.0,
+            phase=plans.BEGUN,
+            source=move.source,
+            target=move.target,
+            definition=move.definition,
+            old_definition=move.old_definition,
+            shares=shares,
+            count=move.count,
+            test=test,
+            back=move.back,
+            **self._identity(),
+        )
 
-    def _apply(self, plan: Plan, move: Move | None) -> str:
-        mover, record = self._mover, self._cloud.lock.record
-        assert mover is not None and record is not None
+    def _apply(self, mover: Mover, plan: Plan, move: Move | None) -> str:
+        record = self._cloud.lock.own
         if plan.first == "back":
             mover.back("another run has left it unfinished" if move else f"state {self._params['state']} was asked for")
-        elif plan.first in ("resume", "finish"):
-            assert plan.old is not None
+        elif plan.first != "nothing" and plan.old is not None:
             if record.phase == plans.RETIRING:
                 mover.finish(plan.old)
             elif not mover.deploy(plan.old, record):
@@ -324,11 +334,8 @@ class BlueGreen:
             return FINISHED
         if plan.first != "nothing":
             self._gates.preflight()
-            world = self.read()
-            self._cloud.lock.take(self._record_of(dataclasses.replace(world, record=None), move))
-            record = self._cloud.lock.record
-            assert record is not None
-        return FINISHED if mover.deploy(move, record) else PAUSED
+            self._cloud.lock.take(self._new_record(self._read_colours(), move))
+        return FINISHED if mover.deploy(move, self._cloud.lock.own) else PAUSED
 
     # The result
 

@@ -399,9 +399,7 @@ class Mover:
 
     @property
     def _record(self) -> plans.Record:
-        record = self._cloud.lock.record
-        assert record is not None
-        return record
+        return self._cloud.lock.own
 
     def _event(self, words: str) -> None:
         self.events.append(f"{stamp()} {words}")

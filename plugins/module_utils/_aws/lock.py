@@ -68,15 +68,25 @@ class Lock:
             self._version = int(found["Version"])
         self.record = fresh
 
+    @property
+    def own(self) -> Record:
+        """The record of this run.
+
+        Raises:
+            LostLock: the lock is not held.
+        """
+        if self.record is None:
+            raise self._lost("it was given back already", "lost_lock")
+        return self.record
+
     def write(self, **changes: t.Any) -> Record:
         """Change the record; the holder lives.
 
         Raises:
             LostLock: somebody else has it.
         """
-        assert self.record is not None
-        self._put(dataclasses.replace(self.record, **{"beat": time.time(), **changes}))
-        return self.record
+        self._put(dataclasses.replace(self.own, **{"beat": time.time(), **changes}))
+        return self.own
 
     def beat(self) -> None:
         """Say that the holder lives, if that was not said for a while.
