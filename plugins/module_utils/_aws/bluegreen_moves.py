@@ -278,8 +278,16 @@ class Mover:
         self._close()
 
     def _stop(self, colour: str, keep: int) -> None:
-        """Let a service have so many tasks, and wait until the others have drained and are gone."""
+        """Let a service have so many tasks, and wait until the others have drained and are gone.
+
+        Raises:
+            LostOwnership: the colour has traffic, which somebody else has given it.
+        """
         name, group = self._site.names[colour], self._site.groups[colour]
+        self._check_owner(self._site.production)
+        if plans.read_traffic(self._own[self._site.production], self._site.groups).weight(colour):
+            cause = f"the production rule gives {colour} traffic again, which this deployment has not done"
+            raise LostOwnership(f"stop {name}", cause, "give the colour that shall serve all of it by hand", reason="conflict")
         if self._service(colour)["desiredCount"] > keep:
             self._cloud.ecs.update(name, desiredCount=keep)
 
