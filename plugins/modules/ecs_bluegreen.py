@@ -374,6 +374,14 @@ reason:
       V(live_unhealthy), V(busy), V(alarm), V(rollback_failed).
   type: str
   returned: failure, in these cases
+holder:
+  description: Who runs, or ran, the other deployment.
+  type: str
+  returned: with the reasons V(locked), V(paused) and V(interrupted)
+share:
+  description: The share of the traffic that it has given its new release, in per cent.
+  type: int
+  returned: with the reasons V(locked), V(paused) and V(interrupted)
 expected:
   description: The actions that the rule should have.
   type: list

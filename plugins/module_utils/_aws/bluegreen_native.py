@@ -139,6 +139,9 @@ class NativeBlueGreen:
         except MainstayError as error:
             error.details = {**self._result(plan, "failed", plan.old_definition), "changed": True, **error.details}
             raise
+        finally:
+            if (shown := current().active()) is not None:
+                shown.end()
         return self._result(plan, phase, self._service()["taskDefinition"])
 
     def _refuse_features(self) -> None:
