@@ -21,7 +21,6 @@ SECRET = "SentinelAWS"
 CLIENTS = 12
 WRITES = (
     "RegisterTaskDefinition",
-    "PutParameter",
     "DeleteParameter",
     "ModifyRule",
     "CreateService",
@@ -30,6 +29,7 @@ WRITES = (
     "RunTask",
     "TagResource",
 )
+"""What changes something. The record is written again and again while a run lives, so that its writes cannot be numbered: they lie between these."""
 
 KILLED = """
 import os
@@ -38,12 +38,15 @@ WRITES, seen, call = {writes!r}, [], BaseClient._make_api_call
 def killed(self, operation, parameters):
     if operation in WRITES:
         seen.append(operation)
-        if len(seen) == {number}:
+        if 2 * len(seen) - 1 == {number}:
             os.kill(os.getpid(), 9)
-    return call(self, operation, parameters)
+    answer = call(self, operation, parameters)
+    if operation in WRITES and 2 * len(seen) == {number}:
+        os.kill(os.getpid(), 9)
+    return answer
 BaseClient._make_api_call = killed
 """
-"""Python's start-up file of a process that kills itself before it changes something for the so-manieth time."""
+"""Python's start-up file of a process that kills itself before (odd numbers) or right after (even ones) one of its changes."""
 
 SABOTAGE = {
     "no settle": "Mover._bake = lambda self, move, seconds, reach: None",
@@ -111,7 +114,7 @@ class Shop:
         return self.run.start("ecs_bluegreen", self.options(**more), PYTHONPATH=str(folder))
 
     def killed_at(self, number: int, **more: t.Any) -> bool:
-        """Run the module and have it killed before its so-manieth change; return whether it came so far."""
+        """Run the module and have it killed before or after one of its changes; return whether it came so far."""
         process = self.patched(KILLED.format(writes=WRITES, number=number), **more)
         process.communicate(timeout=120)
         return bool(process.returncode == -9)

@@ -409,7 +409,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen import
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_gates import Gates
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import Cloud
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_native import NativeBlueGreen
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client, count_calls
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import LazyClient, client, count_calls
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock, default_name
@@ -491,7 +491,7 @@ def run(module: t.Any, calls: collections.Counter[str]) -> tuple[dict[str, t.Any
     params = module.params
 
     def made(service: str) -> t.Any:
-        return count_calls(client(module, service, "ThrottlingException"), calls)
+        return LazyClient(lambda: count_calls(client(module, service, "ThrottlingException"), calls))
 
     gates = Gates(Watch(made("cloudwatch")), params)
     module.no_log_values.update(gates.secrets)

@@ -73,7 +73,7 @@ def is_free(web: Shop, target: dict[str, t.Any]) -> None:
 
 
 @pytest.mark.parametrize("ending", ["rollback", "resume", "aborted"])
-def test_a_kill_before_any_change_is_ended_by_the_next_run(web: Shop, ending: str) -> None:
+def test_a_kill_beside_any_change_is_ended_by_the_next_run(web: Shop, ending: str) -> None:
     """The service stays whole under load, and the next run takes the rest back or goes on; nothing is left behind."""
     target, live = autoscaled(web), "app:v1"
     options = {"strategy": "canary", "lock_ttl": 1, "step_bake": 0.2, "bake": 0.2, "migration": {"container": "app", "command": ["true"]}}

@@ -186,7 +186,7 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
     """Before anything is changed."""
     before = web.site.cloud.calls()
     nothing = {"blue": web.site.green, "green": web.site.blue}
-    for options, words in (
+    wrong: tuple[tuple[dict[str, t.Any], str], ...] = (
         ({"images": None}, "state is deployed but any of the following are missing"),
         ({"production": web.site.rule[:-4] + "0000"}, "could not read the rule"),
         ({"production": web.site.listener}, "does not forward to target groups"),
@@ -194,8 +194,10 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
         ({"cluster": "nowhere"}, "there is no cluster nowhere"),
         ({"smoke_test": {"checks": [{"type": "smtp"}]}}, "could not plan smoke_test"),
         ({"engine": "native"}, "there is no active service of this name"),
-    ):
-        refused = web(**options)
+    )
+    started = [(web.start(**options), options, words) for options, words in wrong]
+    for process, options, words in started:
+        refused = web.run.finish(process)
         assert refused["failed"] and words in refused["msg"] and not refused["changed"], (options, refused)
     nobody = {key: each for key, each in web.options().items() if key not in ("access_key", "secret_key")}
     refused = web.run("ecs_bluegreen", nobody, AWS_EC2_METADATA_DISABLED="true")

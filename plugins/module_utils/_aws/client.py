@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -44,6 +45,17 @@ def client(module: t.Any, service: str, *more_codes: str) -> t.Any:
         more_codes: error codes that pass by themselves too.
     """
     return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)))
+
+
+class LazyClient:
+    """A client that is made when it is used: reading a service's model takes a good part of a second."""
+
+    def __init__(self, make: t.Callable[[], t.Any]) -> None:
+        """Take what makes it."""
+        self._make = functools.cache(make)
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._make(), name)
 
 
 def count_calls(client: t.Any, into: collections.Counter[str]) -> t.Any:
