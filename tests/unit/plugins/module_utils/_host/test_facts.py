@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-import time
 
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._host.facts import outdated
 
-NOW = int(time.time()) - 1000
+NOW, FUTURE = 1_700_000_000, 4_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,7 @@ NOW = int(time.time()) - 1000
         ("active", f"@{NOW}", NOW + 1, True),
         ("active", f"@{NOW}", NOW + 0.9, False),
         ("active", f"@{NOW}", NOW - 60, False),
-        ("active", f"@{NOW}", NOW + 9000, False),
+        ("active", f"@{NOW}", FUTURE, False),
         ("active", f"@{NOW}", None, False),
         ("inactive", "", NOW, False),
         ("failed", f"@{NOW}", NOW + 1, False),
