@@ -31,7 +31,7 @@ def release_serving(
 
 def release_unproven(hosts: t.Sequence[t.Sequence[t.Mapping[str, t.Any]]]) -> bool:
     """Return whether a deployment was cut off that no host has recorded; the arguments are documented in ``release_unproven.yml``."""
-    return unproven([(lock, record) for lock, record in hosts])
+    return unproven([(host[0], host[1]) for host in hosts])
 
 
 class FilterModule:

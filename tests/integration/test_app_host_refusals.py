@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role app_host refuses before the database or a slot is touched: its own tasks through ansible-playbook, with commands that say what they are told."""
+"""What the role app_host refuses before the database or a slot is touched: its own tasks through ansible-playbook, with commands that say what is wanted."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def test_nothing_changes_the_database_without_the_backup_that_was_asked_for(tmp_
 def test_a_rollback_does_not_lead_past_a_contraction(tmp_path: pathlib.Path) -> None:
     """Neither to what was live before it, nor where the hosts know different ways."""
     info = {"releases": [{"release": "1"}, {"release": "2"}], "outdated": ["1"], "environment": [], "platform": {}, "free_bytes": 0}
-    common = {"app_host_kind": "rollback", "__app_host_info": info, "__app_host_marks": {"results": []}, "__app_host_needed": True, "__app_host_old_release": "3"}
+    marks = {"results": []}
+    common = {"app_host_kind": "rollback", "__app_host_info": info, "__app_host_marks": marks, "__app_host_needed": True, "__app_host_old_release": "3"}
     found = outcomes(tmp_path, [
         tried("past it", "preflight.yml", {**common, "app_host_release": "1"}),
         tried("not past it", "preflight.yml", {**common, "app_host_release": "2"}),

@@ -47,7 +47,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """``pass``, ``fail`` or ``inconclusive``, the reasons in words, whether its times alone are against the release, and whether it answers too few requests."""
+    """``pass``, ``fail`` or ``inconclusive``, the reasons in words, whether its times alone are against the release, and whether too few requests came."""
 
     result: str
     reasons: tuple[str, ...] = ()

@@ -17,8 +17,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._traffic.figures impo
 def read(requests: int, pool: str = "shop_green", **differs: t.Any) -> dict[str, t.Any]:
     """What traffic_info found on a balancer, in a loop over balancers."""
     figures = Figures(requests, times=collections.Counter({10: requests}))
-    return {"item": "lb1", "pools": [{"pool": pool, **figures.as_dict()}], "position": {"inode": 7, "offset": 0, "time": 0.0}, "complete": True, "unreadable": 0,
-            "readable": requests, **differs}
+    position = {"inode": 7, "offset": 0, "time": 0.0}
+    found = {"item": "lb1", "pools": [{"pool": pool, **figures.as_dict()}], "position": position, "complete": True, "unreadable": 0, "readable": requests}
+    return {**found, **differs}
 
 
 @pytest.mark.parametrize(("differs", "result", "words"), [
