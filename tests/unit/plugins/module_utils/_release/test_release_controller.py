@@ -71,6 +71,7 @@ def killed_run(first: str = "") -> t.Iterator[tuple[dict[str, t.Any], int]]:
             deadline = time.monotonic() + 20
             while started(process.pid) and time.monotonic() < deadline:  # it stays as a zombie until it is waited for, and counts as gone before
                 time.sleep(0.02)
+            time.sleep(0.05)  # times of start are counted in hundredths of a second
             yield lost, worker
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -80,7 +81,6 @@ def killed_run(first: str = "") -> t.Iterator[tuple[dict[str, t.Any], int]]:
 def test_workers_of_a_run_that_was_killed_are_seen_off() -> None:
     """They are found by what they share with it, and ended when they take too long."""
     with killed_run() as (lost, worker):
-        time.sleep(0.05)
         with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"]) as next_run:
             here = identity(next_run.pid)
             next_run.kill()
