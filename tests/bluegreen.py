@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import re
@@ -14,11 +15,16 @@ import typing as t
 
 from cloud import Cloud, Load, Site, forward, site
 from policies import MODULE_KEY
-from postgres_cluster import until
+from postgres_cluster import until as wait_until
 from servers import Runner
 
 SECRET = "SentinelAWS"
 CLIENTS = 12
+PATIENCE = 600
+"""Seconds for what takes some on a quiet machine."""
+LONG = 600.0
+"""Seconds of a bake that the test ends before."""
+until = functools.partial(wait_until, seconds=PATIENCE)
 WRITES = (
     "RegisterTaskDefinition",
     "DeleteParameter",
@@ -76,8 +82,8 @@ class Shop:
             "bake": 0.5,
             "poll_interval": 0.2,
             "healthy_polls": 2,
-            "start_timeout": 60,
-            "lock_ttl": 30,
+            "start_timeout": PATIENCE,
+            "lock_ttl": PATIENCE,
         }
         if more.get("state", "deployed") == "deployed" and not {"task_definition", "task_definition_spec"} & set(more):
             given["images"] = {"app": "app:v2"}
@@ -96,10 +102,14 @@ class Shop:
 
     def __call__(self, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
         """Run the module."""
-        return self.run("ecs_bluegreen", self.options(**more), check)
+        return self.finish(self.run.start("ecs_bluegreen", self.options(**more), check))
+
+    def finish(self, process: t.Any) -> dict[str, t.Any]:
+        """Wait for a module that was started, and return its result."""
+        return self.run.finish(process, PATIENCE)
 
     def start(self, **more: t.Any) -> t.Any:
-        """Start the module; ``run.finish`` returns its result."""
+        """Start the module; :meth:`finish` returns its result."""
         return self.run.start("ecs_bluegreen", self.options(**more))
 
     def info(self) -> dict[str, t.Any]:
@@ -116,12 +126,12 @@ class Shop:
     def killed_at(self, number: int, **more: t.Any) -> bool:
         """Run the module and have it killed before or after one of its changes; return whether it came so far."""
         process = self.patched(KILLED.format(writes=WRITES, number=number), **more)
-        process.communicate(timeout=120)
+        process.communicate(timeout=PATIENCE)
         return bool(process.returncode == -9)
 
     def sabotaged(self, name: str, **more: t.Any) -> dict[str, t.Any]:
         """Run the module with a part of it replaced."""
-        return self.run.finish(self.patched(SABOTAGED.format(patch=SABOTAGE[name]), **more))
+        return self.finish(self.patched(SABOTAGED.format(patch=SABOTAGE[name]), **more))
 
     def load(self, path: str = "/", pause: float = 0.02) -> Load:
         """Return clients that load the service; in a long test they pause for longer."""
@@ -186,4 +196,4 @@ def short_name(test: str) -> str:
     return f"{words[:12].strip('-')}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
 
 
-__all__ = ["CLIENTS", "NATIVE", "SABOTAGE", "SECRET", "Shop", "forward", "native_shop", "shop", "short_name", "until"]
+__all__ = ["CLIENTS", "LONG", "NATIVE", "SABOTAGE", "SECRET", "Shop", "forward", "native_shop", "shop", "short_name", "until"]

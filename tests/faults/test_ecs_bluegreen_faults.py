@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from bluegreen import NATIVE, SABOTAGE, Shop, forward, native_shop, shop, short_name, until
+from bluegreen import LONG, NATIVE, SABOTAGE, Shop, forward, native_shop, shop, short_name, until
 from cloud import Cloud, cloud, site
 from policies import policies, recorded
 from ports import free_port
@@ -140,10 +140,10 @@ def test_a_ringing_alarm_takes_a_release_back(web: Shop) -> None:
     row = {"Namespace": "Test", "MetricName": "x", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1}
     alarms.put_metric_alarm(AlarmName="web-5xx", ComparisonOperator="GreaterThanThreshold", **row)
     assert "there is no alarm web-9xx" in web(alarms=["web-5xx", "web-9xx"])["msg"]
-    process = web.start(alarms=["web-5xx"], bake=30)
+    process = web.start(alarms=["web-5xx"], bake=LONG)
     until(lambda: web.site.live_weights() == (0, 100), "the new release")
     alarms.set_alarm_state(AlarmName="web-5xx", StateValue="ALARM", StateReason="test")
-    failed = web.run.finish(process)
+    failed = web.finish(process)
     assert "web-5xx is in ALARM" in failed["msg"] and failed["weights"] == {"blue": 100, "green": 0}
     web.is_whole("app:v1")
     assert web(alarms=["web-5xx"])["reason"] == "alarm"

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 import pytest
-from bluegreen import NATIVE, SECRET, Shop, native_shop, shop, short_name, until
+from bluegreen import LONG, NATIVE, SECRET, Shop, native_shop, shop, short_name, until
 from cloud import Cloud, cloud
 from policies import policies, recorded
 from servers import Runner
@@ -87,7 +87,7 @@ def test_a_release_that_never_becomes_healthy_moves_no_traffic(web: Shop) -> Non
 def test_a_release_that_fails_half_of_its_requests_is_taken_back(web: Shop) -> None:
     """At the first gate, so that only the canary's share of requests has met it."""
     with web.load() as load:
-        failed = web(images={"app": "app:v2-errors"}, strategy="canary", step_percent=10, step_bake=10, metrics=METRICS)
+        failed = web(images={"app": "app:v2-errors"}, strategy="canary", step_percent=10, step_bake=LONG, metrics=METRICS)
     assert failed["reason"] == "rolled_back" and failed["weights"] == {"blue": 100, "green": 0}, failed
     assert "of" in failed["msg"] and "requests failed, more than 5 %" in failed["msg"]
     assert 0 < load.lost < load.total / 10, load.answers
@@ -117,10 +117,10 @@ def test_a_pause_is_ended_by_promotion_or_abortion(web: Shop) -> None:
 
 def test_somebody_elses_change_is_never_overwritten(web: Shop) -> None:
     """Both versions are told, and the next run puts the rest in order."""
-    process = web.start(strategy="canary", step_percent=20, step_bake=30)
+    process = web.start(strategy="canary", step_percent=20, step_bake=LONG)
     until(lambda: web.site.live_weights() == (80, 20), "the canary")
     web.weights(60, 40)
-    failed = web.run.finish(process)
+    failed = web.finish(process)
     assert failed["reason"] == "conflict" and web.site.live_weights() == (60, 40), failed
     assert "blue 80, green 20" in failed["msg"] and "blue 60, green 40" in failed["msg"] and failed["live"] != failed["expected"]
     assert web()["reason"] == "conflict" and web.site.live_weights() == (60, 40)
@@ -132,7 +132,7 @@ def test_somebody_elses_change_is_never_overwritten(web: Shop) -> None:
 def test_a_killed_run_is_ended_by_the_next(web: Shop) -> None:
     """In the middle of the move, under load."""
     with web.load() as load:
-        process = web.start(strategy="canary", step_percent=20, step_bake=60, lock_ttl=1)
+        process = web.start(strategy="canary", step_percent=20, step_bake=LONG, lock_ttl=1)
         until(lambda: web.site.live_weights() == (80, 20), "the canary")
         process.kill()
         process.communicate()
@@ -146,12 +146,12 @@ def test_a_killed_run_is_ended_by_the_next(web: Shop) -> None:
 
 def test_one_at_a_time(web: Shop) -> None:
     """The second run is told who has the lock; a stop by SIGTERM takes the first one back."""
-    process = web.start(bake=60)
+    process = web.start(bake=LONG)
     until(lambda: web.site.live_weights() == (0, 100), "the new release")
     second = web(images={"app": "app:v3"})
     assert second["reason"] == "locked" and second["holder"] in second["msg"] and not second["changed"]
     process.terminate()
-    stopped = web.run.finish(process)
+    stopped = web.finish(process)
     assert "SIGTERM" in stopped["msg"] and stopped["rolled_back"]
     web.is_whole("app:v1")
 
@@ -171,7 +171,7 @@ def test_migration_scaling_and_tasks(web: Shop) -> None:
     assert "ended with status 1" in failed["msg"] and not suspended()
     process = web.start(migration={"container": "app", "command": ["true"]}, bake=2, environment={"app": {"COLOUR": "new"}}, keep_old=1)
     until(suspended, "suspended scaling")
-    made = web.run.finish(process)
+    made = web.finish(process)
     assert made["phase"] == "finished" and not suspended() and made["api_calls"]["ecs:RunTask"] == 1, made
     definition = web.site.ecs.describe_task_definition(taskDefinition=made["task_definition"])["taskDefinition"]
     assert {"name": "COLOUR", "value": "new"} in definition["containerDefinitions"][0]["environment"]
@@ -197,7 +197,7 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
     )
     started = [(web.start(**options), options, words) for options, words in wrong]
     for process, options, words in started:
-        refused = web.run.finish(process)
+        refused = web.finish(process)
         assert refused["failed"] and words in refused["msg"] and not refused["changed"], (options, refused)
     nobody = {key: each for key, each in web.options().items() if key not in ("access_key", "secret_key")}
     refused = web.run("ecs_bluegreen", nobody, AWS_EC2_METADATA_DISABLED="true")
