@@ -20,8 +20,13 @@ MODULE_KEY = "AKIAMODULE"
 """The access key that modules use in the tests, so that their calls are told from those of the tests."""
 
 CLIENTS = {
-    "ecs_bluegreen": {"ecs.py": "ecs", "elbv2.py": "elbv2", "lock.py": "ssm", "watch.py:Watch": "cloudwatch",
-                      "watch.py:Autoscaling": "application-autoscaling"},
+    "ecs_bluegreen": {
+        "ecs.py": "ecs",
+        "elbv2.py": "elbv2",
+        "lock.py": "ssm",
+        "watch.py:Watch": "cloudwatch",
+        "watch.py:Autoscaling": "application-autoscaling",
+    },
     "route53_failover": {"route53.py": "route53"},
 }
 """Where the calls of a module stand, and of which service they are."""
