@@ -135,7 +135,8 @@ class Trial:
         words = re.sub(r"\s+", " ", done.stdout)
         require(done.returncode == ends, f"{playbook} of {release or 'the release before'} ended with {done.returncode}, not {ends}", done.stdout)
         require(re.search(says, words), f"{playbook} of {release} did not say {says!r}", done.stdout)
-        require("[WARNING]" not in done.stdout and "DEPRECAT" not in done.stdout, f"{playbook} of {release} warned", done.stdout)
+        warnings = re.findall(r".*(?:\[WARNING\]|DEPRECAT).*", done.stdout)
+        require(not warnings, f"{playbook} of {release or 'the release before'} warned: {'; '.join(warnings)}", done.stdout)
         return words
 
     @contextlib.contextmanager
