@@ -190,7 +190,7 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
         ({"images": None}, "state is deployed but any of the following are missing"),
         ({"production": web.site.rule[:-4] + "0000"}, "could not read the rule"),
         ({"production": web.site.listener}, "does not forward to target groups"),
-        ({"target_groups": nothing}, f"there is no service {web.site.name}-green"),
+        ({"target_groups": nothing}, "it does not register its tasks in"),
         ({"cluster": "nowhere"}, "there is no cluster nowhere"),
         ({"smoke_test": {"checks": [{"type": "smtp"}]}}, "could not plan smoke_test"),
         ({"engine": "native"}, "there is no active service of this name"),
