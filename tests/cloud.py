@@ -119,7 +119,7 @@ def cloud(milliseconds: float = 20) -> t.Iterator[Cloud]:
     argv = [sys.executable, "-m", "cloudsim", "--port", str(port), "--milliseconds", str(milliseconds)]
     process = subprocess.Popen(argv, cwd=FIXTURE, env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}, stdin=subprocess.DEVNULL)
     try:
-        wait_until_listening(port, process, lambda: "the cloud did not start")
+        wait_until_listening(port, process, lambda: "the cloud did not start", seconds=180)
         yield Cloud(port, process)
     finally:
         process.terminate()
