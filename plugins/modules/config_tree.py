@@ -16,7 +16,7 @@ description:
   - Then every file is prepared beside its destination, complete with owner, group and mode, and all are renamed into place.
     If one step fails, for example because a disk is full, all files are put back.
   - The versions that were replaced are kept as a generation in a folder that only root can read.
-  - Handlers are notified per file, only for files that changed.
+  - Handlers are notified per file, only for files that changed, or that their O(files[].readers) have not read yet.
 extends_documentation_fragment:
   - mainstay.ops.attributes
 author:
@@ -86,6 +86,14 @@ options:
       notify:
         description:
           - Names or C(listen) topics of handlers to notify if this entry changed.
+        type: list
+        elements: str
+        default: []
+      readers:
+        description:
+          - Units that read this file only when they start or are reloaded. If one of them runs since before the file was written, O(files[].notify) is notified
+            although the file is as it shall be. So a run that was ended between writing and its handlers is made up for by the next one.
+          - Files only.
         type: list
         elements: str
         default: []
@@ -184,7 +192,7 @@ files:
       choices: [created, modified, mode, removed, unchanged]
   sample: [{dest: /etc/nginx/nginx.conf, change: modified}]
 notify:
-  description: The topics of the entries that changed, each once.
+  description: The topics of the entries that changed or are not in force yet, each once.
   returned: success
   type: list
   elements: str
@@ -216,6 +224,7 @@ diff:
   sample: [{before_header: /etc/app.conf, after_header: /etc/app.conf, before: "a\n", after: "b\n"}]
 """
 
+import dataclasses
 import posixpath
 import typing as t
 
@@ -226,6 +235,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.plan imp
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.request import check_name, parse_validators, unpack
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.state import read_host
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._host.facts import outdated
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -242,6 +252,7 @@ def argument_spec() -> dict[str, t.Any]:
         "target": {"type": "str"},
         "sensitive": {"type": "bool", "default": False},
         "notify": {"type": "list", "elements": "str", "default": []},
+        "readers": {"type": "list", "elements": "str", "default": []},
     }
     validator: dict[str, t.Any] = {
         "argv": {"type": "list", "elements": "str", "required": True},
@@ -265,6 +276,7 @@ def ensure_tree(module: AnsibleModule) -> dict[str, t.Any]:
     store = Store(posixpath.join(params["state_dir"], check_name(params["name"])))
     entries = unpack(params["files"], params["payload"])
     plan = plan_tree(entries, parse_validators(params["validators"]), read_host(entries), params["parents"])
+    plan = dataclasses.replace(plan, late=frozenset(outdated(module.run_command, plan.readers)))
     verdicts, generation = carry_out(plan, store, module.run_command, module.check_mode, params["keep_generations"])
     return {
         "changed": plan.changed,

@@ -308,7 +308,7 @@ def carry_out(plan: Plan, store: Store, run: Run, check_mode: bool, keep: int) -
     """
     if plan.blockers and not check_mode:
         raise MainstayError("write the files", "; ".join(plan.blockers), "nothing was changed; create what is missing first")
-    if not plan.changed:
+    if not plan.writes:
         return [], store.latest()
     entries = [change.entry for change in plan.changes]
     with contextlib.nullcontext() if check_mode else store.locked():

@@ -31,12 +31,21 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that will be done, and ``blockers``: what makes it impossible on this host as it is now."""
+    """Everything that will be done.
+
+    Attributes:
+        changes: every entry with what becomes of it.
+        parents: folders above them that are made.
+        validators: those that a change concerns.
+        blockers: what makes it impossible on this host as it is now.
+        late: units that run since before a file was written that they read.
+    """
 
     changes: tuple[Change, ...]
     parents: tuple[str, ...]
     validators: tuple[Validator, ...]
     blockers: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -44,9 +53,28 @@ class Plan:
         return tuple(change for change in self.changes if change.change != "unchanged")
 
     @property
-    def changed(self) -> bool:
-        """Whether there is anything to do."""
+    def readers(self) -> dict[str, list[str]]:
+        """The units that read files which are as they shall be, each with those files."""
+        found: dict[str, list[str]] = {}
+        for change in self.changes:
+            for unit in change.entry.readers if change.change == "unchanged" else ():
+                found.setdefault(unit, []).append(change.entry.dest)
+        return found
+
+    @property
+    def unread(self) -> tuple[Change, ...]:
+        """The entries that are as they shall be, but not yet in force: a run was ended between writing and its handlers."""
+        return tuple(change for change in self.changes if change.change == "unchanged" and self.late.intersection(change.entry.readers))
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything on the host is changed."""
         return bool(self.pending or self.parents)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do, here or by handlers."""
+        return self.writes or bool(self.unread)
 
     @property
     def changed_files(self) -> list[str]:
@@ -55,15 +83,16 @@ class Plan:
 
     @property
     def notify(self) -> list[str]:
-        """The topics of what differs, each once, in order."""
-        return list(dict.fromkeys(topic for change in self.pending for topic in change.entry.notify))
+        """The topics of what differs or is not in force, each once, in order."""
+        return list(dict.fromkeys(topic for change in self.pending + self.unread for topic in change.entry.notify))
 
     @property
     def actions(self) -> list[str]:
         """What is done, in words; the same in check mode and in a real run."""
         words = [f"validate with {validator.shown}" for validator in self.validators]
         words += [f"create folder {path} with mode 0755" for path in self.parents]
-        return words + [_words(change) for change in self.pending]
+        words += [_words(change) for change in self.pending]
+        return words + [f"have {unit} read {change.entry.dest}" for change in self.unread for unit in change.entry.readers if unit in self.late]
 
     @property
     def diff(self) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 
 STATES = ("file", "directory", "link", "absent")
 _KEYS: dict[str, frozenset[str]] = {
-    "file": frozenset({"dest", "state", "notify", "src", "content", "vars", "owner", "group", "mode", "sensitive"}),
+    "file": frozenset({"dest", "state", "notify", "readers", "src", "content", "vars", "owner", "group", "mode", "sensitive"}),
     "directory": frozenset({"dest", "state", "notify", "owner", "group", "mode"}),
     "link": frozenset({"dest", "state", "notify", "target"}),
     "absent": frozenset({"dest", "state", "notify"}),
@@ -37,7 +37,8 @@ _DOING = "read the list of files"
 class Entry:
     """One path of the tree as it shall be.
 
-    ``mode`` is a number; ``content`` holds bytes and is empty for what is not a file.
+    ``mode`` is a number; ``content`` holds bytes and is empty for what is not a file. ``readers`` are units that read a file only when they start or are
+    reloaded.
     """
 
     dest: str
@@ -48,6 +49,7 @@ class Entry:
     target: str = ""
     sensitive: bool = False
     notify: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
     content: bytes = dataclasses.field(default=b"", repr=False)
 
 
@@ -171,6 +173,7 @@ def parse_entry(number: int, raw: t.Any) -> Request:
         str(texts.get("target", "")),
         sensitive,
         _strings(dest, "notify", given.get("notify", [])),
+        _strings(dest, "readers", given.get("readers", [])),
     )
     if state == "link" and not entry.target:
         raise _bad(dest, "a link needs a target")
@@ -269,7 +272,7 @@ def pack(entries: t.Sequence[Entry]) -> tuple[list[dict[str, t.Any]], str]:
         if entry.state in ("file", "directory"):
             item |= {"owner": entry.owner, "group": entry.group, "mode": f"{entry.mode:04o}"}
         if entry.state == "file":
-            item["sensitive"] = entry.sensitive
+            item |= {"sensitive": entry.sensitive, "readers": list(entry.readers)}
         if entry.state == "link":
             item["target"] = entry.target
         files.append(item)

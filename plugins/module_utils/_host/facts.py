@@ -32,7 +32,8 @@ def outdated(run: Run, readers: t.Mapping[str, t.Sequence[str]]) -> list[str]:
         readers: units that run, or files that are made of others, each with the paths that it reads.
 
     Returns:
-        Those that are older than one of their files. A unit that does not run reads them when it starts.
+        Those that are older than one of their files. A unit that does not run reads them when it starts; a service is as old as its start or its last
+        reload.
     """
     units = [name for name in readers if not name.startswith("/")]
     times = {name: _written(name) for name in readers if name.startswith("/")}
@@ -51,14 +52,16 @@ def _written(path: str) -> float:
 
 
 def _started(run: Run, units: t.Sequence[str]) -> dict[str, float]:
-    """When those of some units that run were started."""
-    argv = ["systemctl", "show", "--timestamp=unix", "--property=Id,ActiveState,ActiveEnterTimestamp", "--", *units]
+    """When those of some units that run were started; services also: when they were reloaded."""
+    argv = ["systemctl", "show", "--timestamp=unix", "--property=Id,ActiveState,ActiveEnterTimestamp,StateChangeTimestamp", "--", *units]
     _code, output, _errors = run(argv)
     found = {}
     for unit, block in zip(units, output.strip().split("\n\n")):
         told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if told.get("ActiveState") == "active" and told.get("ActiveEnterTimestamp", "").startswith("@"):
-            found[unit] = float(told["ActiveEnterTimestamp"][1:])
+        # Each time that a timer elapses is a change of its state.
+        begun = told.get("StateChangeTimestamp" if unit.endswith(".service") else "ActiveEnterTimestamp", "")
+        if told.get("ActiveState") == "active" and begun.startswith("@"):
+            found[unit] = float(begun[1:])
     return found
 
 

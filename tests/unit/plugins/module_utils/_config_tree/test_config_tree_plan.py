@@ -200,3 +200,14 @@ def test_diff_of_a_removed_file_hides_its_content() -> None:
 def test_diff_of_what_cannot_be_shown(content: bytes, shown: str) -> None:
     """A note stands for it."""
     assert plan((dataclasses.replace(FILE, content=content), ABSENT)).diff[0]["after"] == shown
+
+
+def test_what_a_unit_has_not_read_yet_is_announced_again() -> None:
+    """Of a file that is as it shall be; one that changes is announced anyway, and is no reader's business before it is written."""
+    read, other, new = (dataclasses.replace(FILE, dest=f"/etc/{name}", readers=("a.service", "b.service"), notify=(name,)) for name in ("read", "other", "new"))
+    other = dataclasses.replace(other, readers=("c.service",))
+    found = plan((read, IS_FILE), (other, IS_FILE), (new, ABSENT))
+    assert found.readers == {"a.service": ["/etc/read"], "b.service": ["/etc/read"], "c.service": ["/etc/other"]}
+    late = dataclasses.replace(plan((read, IS_FILE), (other, IS_FILE)), late=frozenset({"b.service"}))
+    assert (late.changed, late.writes, late.changed_files, late.notify, late.actions) == (True, False, [], ["read"], ["have b.service read /etc/read"])
+    assert not plan((read, IS_FILE)).changed

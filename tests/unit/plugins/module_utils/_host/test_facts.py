@@ -28,14 +28,15 @@ NOW, FUTURE = 1_700_000_000, 4_000_000_000
     ],
 )
 def test_a_unit(tmp_path: pathlib.Path, state: str, began: str, written: float | None, expected: bool) -> None:
-    """Only one that runs, and that started before its file was written; seconds are not cut, and the future is no time."""
+    """Only one that runs, and that started before its file was written; seconds are not cut, and the future is no time. A reload of a service counts, too."""
     path = tmp_path / "x.conf"
     if written is not None:
         path.touch()
         os.utime(path, (written, written))
-    shown = f"Id=y.service\nActiveState=active\nActiveEnterTimestamp=@{NOW - 99}\n\nId=x.service\nActiveState={state}\nActiveEnterTimestamp={began}\n"
-    found = outdated(lambda argv: (0, shown, ""), {"y.service": [], "x.service": [f"{tmp_path}/other", str(path)]})
-    assert found == (["x.service"] if expected else [])
+    for unit, counts, other in (("x.service", "StateChangeTimestamp", "ActiveEnterTimestamp"), ("x.timer", "ActiveEnterTimestamp", "StateChangeTimestamp")):
+        shown = f"Id=y.service\nActiveState=active\n{counts}=@{NOW - 99}\n\nId={unit}\nActiveState={state}\n{other}=@{NOW - 99}\n{counts}={began}\n"
+        found = outdated(lambda argv, shown=shown: (0, shown, ""), {"y.service": [], unit: [f"{tmp_path}/other", str(path)]})
+        assert found == ([unit] if expected else [])
 
 
 def test_a_file_that_is_made_of_others(tmp_path: pathlib.Path) -> None:
