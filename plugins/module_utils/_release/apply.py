@@ -106,10 +106,18 @@ def stamp(folder: str, release: str, content: str) -> None:
     _write(os.path.join(folder, STAMP), {"release": release, "sha256": content, "unpacked": _now()})
 
 
+def _keep(path: str, content: t.Mapping[str, t.Any]) -> None:
+    """Write a file of the application's folder; raises MainstayError if it cannot be written, and the old one is still there."""
+    try:
+        _write(path, content)
+    except OSError as exc:
+        raise MainstayError(f"write {path}", exc, "it is as it was; make room, or mend the file system, and run again") from exc
+
+
 def record(home: Home, state: State, new: Record, by: str) -> None:
-    """Append a record to the history."""
+    """Append a record to the history; raises MainstayError if it cannot be written."""
     need_root(home)
-    _write(home.history, {"records": appended(state.history, dataclasses.replace(new, time=_now(), by=by))})
+    _keep(home.history, {"records": appended(state.history, dataclasses.replace(new, time=_now(), by=by))})
 
 
 def remove(home: Home, releases: t.Iterable[str]) -> None:
@@ -139,7 +147,7 @@ def take_lock(home: Home, wanted: Lock, plan: t.Callable[[Lock | None, float], T
         check_mode: whether to leave everything as it is.
 
     Raises:
-        MainstayError: ``plan`` does not permit it.
+        MainstayError: ``plan`` does not permit it, or the lock cannot be written.
     """
     if check_mode:
         return plan(home.read_lock(), time.time())
@@ -148,7 +156,7 @@ def take_lock(home: Home, wanted: Lock, plan: t.Callable[[Lock | None, float], T
         now, found = time.time(), home.read_lock()
         taking = plan(found, now)
         since = now if taking.needed or found is None else found.since
-        _write(home.lock, dataclasses.asdict(dataclasses.replace(wanted, since=since, renewed=now)))
+        _keep(home.lock, dataclasses.asdict(dataclasses.replace(wanted, since=since, renewed=now)))
         return taking
 
 

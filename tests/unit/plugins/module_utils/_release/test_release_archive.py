@@ -229,3 +229,16 @@ def test_the_history_is_json_that_others_can_read(tmp_path: pathlib.Path, home: 
     with open(home.history, encoding="utf-8") as stream:
         records = json.load(stream)["records"]
     assert set(records[0]) == {"release", "slot", "previous", "kind", "time", "by"}
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file(home: Home) -> None:
+    me = Lock("me", "me@ctl", 0.0)
+    take(home, me, False)
+    before = pathlib.Path(home.lock).read_text()
+    for path in (home.lock, home.history):
+        os.symlink("/dev/full", f"{path}.new")
+    with pytest.raises(MainstayError, match="could not write .*deploy.lock: .*No space left.*make room"):
+        take(home, me, False)
+    with pytest.raises(MainstayError, match="could not write .*history.json: .*No space left"):
+        apply.record(home, home.read(), Record("1", "blue"), "ops")
+    assert pathlib.Path(home.lock).read_text() == before and not os.path.exists(home.history)
