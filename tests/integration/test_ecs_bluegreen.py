@@ -227,7 +227,10 @@ def test_ecs_itself_moves_the_traffic(native: Shop) -> None:
     assert made["service_deployment_arn"] and made["api_calls"]["ecs:ContinueServiceDeployment"] == 1
     again = native(**options)
     assert not again["changed"] and sum(again["api_calls"].values()) <= 5
+    hooks = native.site.describe(native.site.name)["deploymentConfiguration"]["lifecycleHooks"]
+    assert [hook["lifecycleStages"] for hook in hooks] == [["POST_TEST_TRAFFIC_SHIFT"]]
     back = native(**{**NATIVE, "state": "rolled_back"})
+    assert native.site.describe(native.site.name)["deploymentConfiguration"]["lifecycleHooks"] == [], "without a probe nobody would answer the pause"
     assert back["phase"] == "finished" and back["task_definition"] == made["previous_task_definition"], back
     assert not native(**{**NATIVE, "state": "rolled_back"})["changed"]
     native.site.settle()

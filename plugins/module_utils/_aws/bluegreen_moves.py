@@ -274,7 +274,7 @@ class Mover:
         with self._as_warning("mark the releases"):
             marked, mine = (move.source, move.old_definition) if move.back else (move.target, "-")
             if move.back or plans.mark_of(self._service(move.target)) == self._record.definition:
-                self._cloud.ecs.tag(self._service(marked)["serviceArn"], plans.MARK, mine)
+                self._cloud.ecs.tag(self._service(marked)["serviceArn"], {plans.MARK: mine})
         self._close()
 
     def _stop(self, colour: str, keep: int) -> None:
@@ -340,7 +340,7 @@ class Mover:
             with self._as_warning("mark the release"):
                 service = self._service(record.target)
                 if service["taskDefinition"] == record.definition and not record.back:
-                    self._cloud.ecs.tag(service["serviceArn"], plans.MARK, record.definition)
+                    self._cloud.ecs.tag(service["serviceArn"], {plans.MARK: record.definition})
         self._close()
 
     def _restore(self, record: plans.Record) -> None:

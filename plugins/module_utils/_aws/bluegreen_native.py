@@ -17,7 +17,8 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_plan as plans
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_gates import GateFailed, Gates
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import stamp
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import MOST_BLIND, stamp
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import NoReply
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.definitions import Definitions, run_once
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
@@ -29,12 +30,19 @@ SMOKE_STAGE = "POST_TEST_TRAFFIC_SHIFT"
 SERVING = ("PRODUCTION_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT", "BAKE_TIME")
 BEGIN_SECONDS = 60.0
 """Seconds in which the service deployment that UpdateService begins has to be listed."""
+OWN_PAUSE = "mainstay:smoke-test"
+"""A tag of a service: ``yes`` if this module has given it the pause in which it is probed. A hook itself cannot say so."""
 
 
-def configuration(options: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def configuration(options: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], own_pause: bool) -> dict[str, t.Any]:
     """Return the deployment configuration that is wanted: what the options say, and the rest as it is.
 
     Minutes are the smallest unit of ECS, so that seconds are rounded up.
+
+    Args:
+        options: the module's options.
+        live: the deployment configuration that the service has.
+        own_pause: whether the pause for a probe was given to it by this module, so that it goes when there is nothing to probe.
 
     Raises:
         InvalidInput: ECS has no such strategy.
@@ -53,14 +61,24 @@ def configuration(options: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any]) -
     if options["alarms"]:
         found["alarms"] = {"alarmNames": list(options["alarms"]), "enable": True, "rollback": True}
     hooks = list(found.get("lifecycleHooks") or [])
-    if options["smoke_test"] and not any(is_smoke_hook(hook) for hook in hooks):
+    if options["smoke_test"] and not has_smoke_pause(live):
         found["lifecycleHooks"] = [*hooks, {"targetType": "PAUSE", "lifecycleStages": [SMOKE_STAGE]}]
+    elif own_pause and not options["smoke_test"] and has_smoke_pause(live):
+        found["lifecycleHooks"] = [hook for hook in hooks if hook.get("targetType") != "PAUSE" or hook.get("lifecycleStages") != [SMOKE_STAGE]]
     return found
 
 
-def is_smoke_hook(hook: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a hook pauses where the new release is probed."""
-    return hook.get("targetType") == "PAUSE" and SMOKE_STAGE in (hook.get("lifecycleStages") or [])
+def has_smoke_pause(configured: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a deployment configuration pauses where the new release is probed."""
+    hooks = configured.get("lifecycleHooks") or []
+    return any(hook.get("targetType") == "PAUSE" and SMOKE_STAGE in (hook.get("lifecycleStages") or []) for hook in hooks)
+
+
+def waiting_hook(deployment: t.Mapping[str, t.Any]) -> str:
+    """Return the id of the hook that a deployment waits for an answer to, or nothing; while it goes back, none matters."""
+    if deployment["status"].startswith("ROLLBACK"):
+        return ""
+    return next((hook["hookId"] for hook in deployment.get("lifecycleHookDetails") or [] if hook["status"] == "AWAITING_ACTION"), "")
 
 
 def refuse_service(service: t.Mapping[str, t.Any]) -> None:
@@ -91,6 +109,7 @@ class NativePlan:
         old_definition: the one that serves.
         update: more fields for UpdateService.
         actions: all of it in words.
+        tags: what the service is tagged with first.
         back: whether this goes back to an older release.
     """
 
@@ -101,6 +120,7 @@ class NativePlan:
     old_definition: str
     update: t.Mapping[str, t.Any]
     actions: tuple[str, ...]
+    tags: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     back: bool = False
 
 
@@ -114,6 +134,8 @@ class NativeBlueGreen:
         self._definitions = Definitions(ecs, params)
         self._arn = ""
         self._rolled_back = False
+        self._answered: set[str] = set()
+        self._shown = ""
         self.events: list[str] = []
         self.steps: list[dict[str, t.Any]] = []
         self.warnings: list[str] = []
@@ -189,15 +211,26 @@ class NativeBlueGreen:
             return NativePlan("stop", arn, definition, {}, live, {}, (f"stop the deployment {arn} and roll it back",))
         if state == "promoted":
             return NativePlan("continue", arn, definition, {}, live, {}, (f"go on with the deployment {arn}",))
-        base = self._source_definition(arn) or live
+        found = self._ecs.service_deployment(arn)
+        doing = f"deploy to the service {self._name}"
+        if waiting_hook(found) and not self._probes(found):
+            cause = f"the deployment {arn} of {definition} is paused at {found.get('lifecycleStage')}"
+            raise MainstayError(doing, cause, "promote it with state promoted, or take it back with state aborted", reason="paused")
+        base = self._source_of(found) or live
         if self._definitions.wanted(base)[0] == definition:
             return NativePlan("follow", arn, definition, {}, base, {}, (f"follow the deployment {arn}",))
-        cause = f"the deployment {arn} of {definition} is not finished"
-        raise MainstayError(f"deploy to the service {self._name}", cause, "wait for its end, or take it back with state aborted", reason="busy")
+        raise MainstayError(doing, f"the deployment {arn} of {definition} is not finished", "wait for its end, or take it back with state aborted", reason="busy")
+
+    def _probes(self, deployment: t.Mapping[str, t.Any]) -> bool:
+        """Tell whether a pause of a deployment is the one in which the release is probed."""
+        return bool(self._params["smoke_test"]) and deployment.get("lifecycleStage") == SMOKE_STAGE
 
     def _source_definition(self, arn: str) -> str:
         """Return the task definition that served before a deployment; empty for a service's first."""
-        sources = self._ecs.service_deployment(arn).get("sourceServiceRevisions") or []
+        return self._source_of(self._ecs.service_deployment(arn))
+
+    def _source_of(self, deployment: t.Mapping[str, t.Any]) -> str:
+        sources = deployment.get("sourceServiceRevisions") or []
         return str(self._ecs.revision(sources[0]["arn"]).get("taskDefinition", "")) if sources else ""
 
     def _plan_back(self, service: t.Mapping[str, t.Any], listed: t.Sequence[t.Mapping[str, t.Any]]) -> NativePlan:
@@ -211,11 +244,19 @@ class NativeBlueGreen:
         return self._begin(service, before, {}, live, back=True)
 
     def _begin(self, service: t.Mapping[str, t.Any], definition: str, content: dict[str, t.Any], live: str, back: bool) -> NativePlan:
-        wanted, update = configuration(self._params, service.get("deploymentConfiguration") or {}), {}
+        configured = service.get("deploymentConfiguration") or {}
+        own_pause = plans.tag_of(service, OWN_PAUSE) == "yes"
+        wanted, update, tags = configuration(self._params, configured, own_pause), {}, {}
         words = [] if definition else [f"register a revision of {content['family']}"]
-        if wanted != (service.get("deploymentConfiguration") or {}):
+        if wanted != configured:
             update["deploymentConfiguration"] = wanted
             words.append(f"set the strategy {wanted['strategy']}")
+        if has_smoke_pause(wanted) != has_smoke_pause(configured):
+            tags[OWN_PAUSE] = "yes" if has_smoke_pause(wanted) else "-"
+        if back:
+            tags[plans.MARK] = live
+        elif plans.mark_of(service) == definition:
+            tags[plans.MARK] = "-"
         if self._params["desired_count"] and self._params["desired_count"] != service["desiredCount"]:
             update["desiredCount"] = self._params["desired_count"]
         if definition == service["taskDefinition"]:
@@ -223,7 +264,7 @@ class NativeBlueGreen:
         if self._params["migration"] and not back:
             words.append(f"migrate: {' '.join(self._params['migration']['command'])}")
         words.append(f"have ECS deploy {definition or 'the new revision'} to {self._name}")
-        return NativePlan("begin", "", definition, content, live, update, tuple(words), back)
+        return NativePlan("begin", "", definition, content, live, update, tuple(words), tags, back)
 
     # The moves
 
@@ -237,7 +278,7 @@ class NativeBlueGreen:
         try:
             return self._follow(plan)
         except GateFailed as error:
-            self._roll_back(str(error))
+            self._roll_back_after(error)
             raise MainstayError(
                 error.doing, error.cause, error.next_step or "the old release serves", reason="rolled_back", rollback_reason=str(error), rolled_back=True
             ) from error
@@ -247,21 +288,21 @@ class NativeBlueGreen:
         if self._params["migration"] and not plan.back:
             run_once(self._ecs, service, definition, secrets.token_hex(8), self._params["migration"], self._pause)
             self._event("migrated")
-        known = {row["serviceDeploymentArn"] for row in self._ecs.service_deployments(self._name)}
+        doing, listed = f"deploy to the service {self._name}", self._ecs.service_deployments(self._name)
+        if any(row["status"] not in ENDED for row in listed):
+            raise MainstayError(doing, "somebody else has begun a deployment of it meanwhile", "wait for its end", reason="busy")
+        if plan.tags:
+            self._ecs.tag(service["serviceArn"], plan.tags)
         self._ecs.update(self._name, taskDefinition=definition, **plan.update)
-        if plan.back:
-            self._ecs.tag(service["serviceArn"], plans.MARK, plan.old_definition)
-        elif plans.mark_of(service) == definition:
-            self._ecs.tag(service["serviceArn"], plans.MARK, "-")
         self._event(f"began the deployment of {definition.rpartition('/')[2]}")
-        end = time.monotonic() + BEGIN_SECONDS
+        end, known = time.monotonic() + BEGIN_SECONDS, {row["serviceDeploymentArn"] for row in listed}
         while True:
             new = [row for row in self._ecs.service_deployments(self._name) if row["serviceDeploymentArn"] not in known]
             mine = [row for row in new if self._ecs.revision(row["targetServiceRevisionArn"]).get("taskDefinition") == definition]
             if mine:
                 return str(mine[0]["serviceDeploymentArn"])
             if time.monotonic() >= end:
-                raise MainstayError(f"deploy to the service {self._name}", "ECS has begun no deployment of it", "look at the service's events", reason="busy")
+                raise MainstayError(doing, "ECS has begun no deployment of it", "look at the service's events", reason="busy")
             self._pause(end - time.monotonic())
 
     def _follow(self, plan: NativePlan) -> str:
@@ -269,43 +310,58 @@ class NativeBlueGreen:
 
         Raises:
             GateFailed: a gate says that it must not go on, or the time is over.
-            MainstayError: ECS has rolled it back, or it was stopped.
+            MainstayError: ECS has rolled it back, it was stopped, or AWS does not answer.
         """
-        end, shown = time.monotonic() + self._params["wait_timeout"], ""
-        promote = plan.action == "continue"
+        seen = time.monotonic()
+        end = seen + self._params["wait_timeout"]
         while True:
-            found = self._ecs.service_deployment(self._arn)
-            shown = self._show(found, shown)
-            if found["status"] in ENDED:
-                return self._ended(found)
-            waiting = next((hook for hook in found.get("lifecycleHookDetails") or [] if hook["status"] == "AWAITING_ACTION"), None)
-            if waiting is not None and not found["status"].startswith("ROLLBACK"):
-                smoke = bool(self._params["smoke_test"]) and found.get("lifecycleStage") == SMOKE_STAGE
-                if not smoke and not promote:
-                    self._event(f"paused at {found.get('lifecycleStage')} until it is promoted")
-                    return "paused"
-                if smoke:
-                    self._gates.probe("smoke_test")
-                self._ecs.continue_deployment(self._arn, waiting["hookId"], "CONTINUE")
-                self._event(f"went on after {found.get('lifecycleStage')}")
-                promote = False
-            elif found.get("lifecycleStage") in SERVING and found["status"] == "IN_PROGRESS":
-                self._gates.look("", "", last=False)
-                self._gates.probe("step_test")
+            try:
+                phase = self._look(plan)
+            except NoReply as error:
+                if time.monotonic() - seen > MOST_BLIND:
+                    cause = f"AWS has not answered for {MOST_BLIND:.0f} s ({error.cause})"
+                    raise MainstayError(f"watch the deployment {self._arn}", cause, "it goes on by itself; run the same again to follow it") from error
+            else:
+                if phase:
+                    return phase
+                seen = time.monotonic()
             if time.monotonic() >= end:
-                raise GateFailed(f"deploy to the service {self._name}", f"it was not done within {self._params['wait_timeout']:.0f} s, at {shown}")
+                raise GateFailed(f"deploy to the service {self._name}", f"it was not done within {self._params['wait_timeout']:.0f} s, at {self._shown}")
             self._pause(max(0.0, end - time.monotonic()))
 
-    def _show(self, found: t.Mapping[str, t.Any], shown: str) -> str:
-        """Tell of a stage that has not been told of yet; return it."""
+    def _look(self, plan: NativePlan) -> str:
+        """Look once, and answer a pause; return the phase if the run is over."""
+        found = self._ecs.service_deployment(self._arn)
+        self._show(found)
+        if found["status"] in ENDED:
+            return self._ended(found)
+        stage, hook = found.get("lifecycleStage"), waiting_hook(found)
+        if hook:
+            promoted = plan.action == "continue" and (not self._answered or hook in self._answered)
+            if not promoted and not self._probes(found):
+                self._event(f"paused at {stage} until it is promoted")
+                return "paused"
+            if self._probes(found):
+                self._gates.probe("smoke_test")
+            else:
+                self._answered.add(hook)  # one pause is promoted, also if the answer of AWS is lost
+            self._ecs.continue_deployment(self._arn, hook, "CONTINUE")
+            self._event(f"went on after {stage}")
+        elif stage in SERVING and found["status"] == "IN_PROGRESS":
+            self._gates.look("", "", last=False)
+            self._gates.probe("step_test")
+        return ""
+
+    def _show(self, found: t.Mapping[str, t.Any]) -> None:
+        """Tell of a stage that has not been told of yet."""
         share = (found.get("targetServiceRevision") or {}).get("requestedProductionTrafficWeight", 0.0)
         words = f"{found.get('lifecycleStage') or found['status']}, {share:g} % to the new release"
-        if words != shown:
+        if words != self._shown:
+            self._shown = words
             current().phase(words)
             self._event(words)
             if share and (not self.steps or self.steps[-1]["share"] != share):
                 self.steps.append({"share": share, "begun": stamp(), "seconds": 0.0})
-        return words
 
     def _ended(self, found: t.Mapping[str, t.Any]) -> str:
         status, why = found["status"], found.get("statusReason") or "ECS gives no reason"
@@ -326,9 +382,9 @@ class NativeBlueGreen:
         """
         self._event(f"go back: {why}")
         self._ecs.stop_deployment(self._arn)
-        end, shown = time.monotonic() + self._params["rollback_timeout"], ""
+        end = time.monotonic() + self._params["rollback_timeout"]
         while (found := self._ecs.service_deployment(self._arn))["status"] not in ENDED:
-            shown = self._show(found, shown)
+            self._show(found)
             if time.monotonic() >= end:
                 cause = f"ECS has not rolled the deployment {self._arn} back within {self._params['rollback_timeout']:.0f} s"
                 raise MainstayError("go back", cause, "it goes on by itself; look at it", reason="rollback_failed")
@@ -336,6 +392,13 @@ class NativeBlueGreen:
         if found["status"] != "ROLLBACK_SUCCESSFUL":
             raise MainstayError("go back", f"the deployment ended as {found['status']}", "look at the service and the rule", reason="rollback_failed")
         self._rolled_back = True
+
+    def _roll_back_after(self, error: GateFailed) -> None:
+        """Roll back after a failure; if that fails, tell both."""
+        try:
+            self._roll_back(str(error))
+        except MainstayError as second:
+            raise MainstayError("go back after a failure", f"{second} (the failure: {error})", "", **second.details) from error
 
     def _pause(self, most: float) -> None:
         time.sleep(min(self._params["poll_interval"], most))

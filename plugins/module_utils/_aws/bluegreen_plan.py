@@ -513,9 +513,14 @@ def stop_reason(task: t.Mapping[str, t.Any]) -> str:
     return ", ".join(dict.fromkeys(filter(None, (task.get("stoppedReason", ""), *words))))
 
 
+def tag_of(service: t.Mapping[str, t.Any], key: str) -> str:
+    """Return a tag of a service, or nothing."""
+    return next((row["value"] for row in service.get("tags", []) if row["key"] == key), "")
+
+
 def mark_of(service: t.Mapping[str, t.Any]) -> str:
     """Return the task definition from which traffic was taken back, or nothing."""
-    return next((row["value"] for row in service.get("tags", []) if row["key"] == MARK), "")
+    return tag_of(service, MARK)
 
 
 def judge_alarms(found: t.Mapping[str, str], ignored: t.Container[str], insufficient_is_bad: bool) -> str:

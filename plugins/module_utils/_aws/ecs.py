@@ -12,6 +12,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 
 MOST_TASKS = 100
 """DescribeTasks takes so many."""
+MOST_DEPLOYMENTS = 100
+"""ListServiceDeployments answers so many at once."""
 
 
 class Ecs:
@@ -59,10 +61,10 @@ class Ecs:
         with calling(f"make the service {service}"):
             return dict(self._client.create_service(cluster=self._cluster, serviceName=service, aws_retry=True, **options)["service"])
 
-    def tag(self, arn: str, key: str, text: str) -> None:
-        """Set a tag."""
+    def tag(self, arn: str, tags: t.Mapping[str, str]) -> None:
+        """Set tags."""
         with calling(f"tag {arn}"):
-            self._client.tag_resource(resourceArn=arn, tags=[{"key": key, "value": text}], aws_retry=True)
+            self._client.tag_resource(resourceArn=arn, tags=[{"key": key, "value": text} for key, text in tags.items()], aws_retry=True)
 
     def run_task(self, **options: t.Any) -> str:
         """Run a task once and return its ARN.
@@ -100,7 +102,7 @@ class Ecs:
     def service_deployments(self, service: str) -> list[dict[str, t.Any]]:
         """List a service's deployments, newest first."""
         with calling(f"list the deployments of {service}"):
-            rows = self._client.list_service_deployments(cluster=self._cluster, service=service, aws_retry=True)["serviceDeployments"]
+            rows = self._client.list_service_deployments(cluster=self._cluster, service=service, maxResults=MOST_DEPLOYMENTS, aws_retry=True)["serviceDeployments"]
         return sorted(rows, key=lambda row: row["createdAt"], reverse=True)
 
     def service_deployment(self, arn: str) -> dict[str, t.Any]:
@@ -118,9 +120,13 @@ class Ecs:
         return dict(rows[0]) if rows else {}
 
     def stop_deployment(self, arn: str) -> None:
-        """Have ECS stop a deployment and roll it back."""
-        with calling(f"stop the deployment {arn}"):
-            self._client.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK", aws_retry=True)
+        """Have ECS stop a deployment and roll it back; one that has ended in the same moment stays as it is."""
+        try:
+            with calling(f"stop the deployment {arn}"):
+                self._client.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK", aws_retry=True)
+        except AwsError as error:
+            if error.code != "ConflictException":
+                raise
 
     def continue_deployment(self, arn: str, hook: str, action: str) -> None:
         """Answer a hook that waits: CONTINUE or ROLLBACK."""

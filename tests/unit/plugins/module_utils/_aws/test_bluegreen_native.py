@@ -16,6 +16,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 
 OPTIONS: dict[str, t.Any] = {"step_percent": 20, "step_bake": 90, "bake": 600, "alarms": [], "smoke_test": None, "steps": None}
 PAUSE = {"targetType": "PAUSE", "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"]}
+LAMBDA = {"targetType": "AWS_LAMBDA", "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"], "hookTargetArn": "arn:aws:lambda:x"}
 
 
 @pytest.mark.parametrize(
@@ -52,13 +53,36 @@ PAUSE = {"targetType": "PAUSE", "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"]}
 )
 def test_options_become_a_deployment_configuration(options: dict[str, t.Any], live: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
     """In whole minutes, and with everything else as it is."""
-    assert native.configuration({**OPTIONS, **options}, live) == expected
+    assert native.configuration({**OPTIONS, **options}, live, own_pause=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "smoke_test", "expected"),
+    [
+        (True, None, [LAMBDA]),
+        (False, None, [LAMBDA, PAUSE]),
+        (True, {"checks": []}, [LAMBDA, PAUSE]),
+    ],
+)
+def test_the_pause_of_the_module_goes_when_there_is_nothing_to_probe(own: bool, smoke_test: dict[str, t.Any] | None, expected: list[t.Any]) -> None:
+    """Somebody else's stays: it waits for a person."""
+    live = {"strategy": "BLUE_GREEN", "lifecycleHooks": [LAMBDA, PAUSE]}
+    made = native.configuration({**OPTIONS, "strategy": "blue_green", "smoke_test": smoke_test}, live, own)
+    assert made["lifecycleHooks"] == expected
+
+
+def test_a_deployment_waits_for_one_hook() -> None:
+    """Not while it goes back."""
+    hooks = [{"hookId": "a", "status": "SUCCEEDED"}, {"hookId": "b", "status": "AWAITING_ACTION"}]
+    assert native.waiting_hook({"status": "IN_PROGRESS", "lifecycleHookDetails": hooks}) == "b"
+    assert native.waiting_hook({"status": "IN_PROGRESS", "lifecycleHookDetails": hooks[:1]}) == ""
+    assert native.waiting_hook({"status": "ROLLBACK_IN_PROGRESS", "lifecycleHookDetails": hooks}) == ""
 
 
 def test_single_steps_are_refused() -> None:
     """ECS has no such strategy."""
     with pytest.raises(InvalidInput, match="engine weighted"):
-        native.configuration({**OPTIONS, "strategy": "steps", "steps": []}, {})
+        native.configuration({**OPTIONS, "strategy": "steps", "steps": []}, {}, False)
 
 
 class OldEcs(ecs.Ecs):
