@@ -409,6 +409,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen import
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_gates import Gates
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves import Cloud
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_native import NativeBlueGreen
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_plan import refuse_numbers
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import LazyClient, client, count_calls
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
@@ -489,6 +490,7 @@ def argument_spec() -> dict[str, t.Any]:
 def run(module: t.Any, calls: collections.Counter[str]) -> tuple[dict[str, t.Any], list[str]]:
     """Do it; return the result and warnings."""
     params = module.params
+    refuse_numbers(params)
 
     def made(service: str) -> t.Any:
         return LazyClient(lambda: count_calls(client(module, service, "ThrottlingException"), calls))

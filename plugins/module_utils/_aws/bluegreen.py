@@ -77,6 +77,19 @@ class Plan:
     images: tuple[t.Mapping[str, str], t.Mapping[str, str]]
 
 
+def refuse_site(site: Site) -> None:
+    """Refuse the same thing for both colours, or for production and test.
+
+    Raises:
+        InvalidInput: with what is the same.
+    """
+    for option, pair in (("target_groups", site.groups), ("services", site.names)):
+        if pair[plans.BLUE] == pair[plans.GREEN]:
+            raise InvalidInput(f"use {option}", f"{pair[plans.BLUE]} is given as blue and as green", "give two")
+    if site.test == site.production:
+        raise InvalidInput("use test", "it is the production rule", "give the rule of another listener, or none")
+
+
 class BlueGreen:
     """One run."""
 
@@ -85,6 +98,7 @@ class BlueGreen:
         self._cloud, self._gates, self._params, self._check = cloud, gates, params, check_mode
         names = params["services"] or {colour: f"{params['name']}-{colour}" for colour in plans.COLOURS}
         self._site = Site(names, params["target_groups"], params["production"], params["test"] or "")
+        refuse_site(self._site)
         self._steps = plans.plan_steps(params)
         self._definitions = Definitions(cloud.ecs, params)
         self._mover: Mover | None = None
@@ -103,8 +117,8 @@ class BlueGreen:
         self._preflight(world, plan)
         if self._check:
             return self._result(world, plan, PLANNED)
-        move = self._registered(plan.move)
         try:
+            move = self._registered(plan.move)
             self._mover = self._take(world, move)
             phase = self._apply(self._mover, plan, move)
         except Interrupted:
@@ -133,7 +147,10 @@ class BlueGreen:
 
     def read(self) -> World:
         """Return what is there."""
-        return dataclasses.replace(self._read_colours(), record=self._cloud.lock.read())
+        world, record = self._read_colours(), self._cloud.lock.read()
+        if record is not None:
+            record = plans.as_found(record, plans.traffic_of(world.rules[self._site.production], self._site.groups).share(record.target))
+        return dataclasses.replace(world, record=record)
 
     def _read_again(self, world: World) -> World:
         """Return what is there in the end; if that cannot be read, what was there in the beginning."""
@@ -146,6 +163,8 @@ class BlueGreen:
 
     def _plan(self, world: World) -> Plan:
         traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
+        if self._site.test and world.record is None:
+            plans.read_traffic(world.rules[self._site.test], self._site.groups, "test rule")
         self._sticky = plans.is_sticky(world.rules[self._site.production])
         record = world.record
         live = record.source if record else traffic.live
@@ -167,12 +186,13 @@ class BlueGreen:
         if live not in world.services:
             doing = f"deploy {self._params['name']}"
             cause = f"the production rule goes to {live}, and there is no service {self._site.names[live]} in the cluster {self._params['cluster']}"
-            raise InvalidInput(doing, cause, "make the first service; the other one is made like it")
+            step = "make that service with its load balancer, 0 tasks are enough, and give desired_count; the other service is made like it"
+            raise InvalidInput(doing, cause, step)
 
     def _refuse_foreign_weights(self, world: World, record: plans.Record) -> None:
         traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
         share = traffic.share(record.target)
-        if share in (0, plans.FULL, *record.shares):
+        if share in (0, plans.FULL, *(each for each in record.shares if each <= record.share)):
             return
         weights = plans.describe_weights(plans.forward_weights(world.rules[self._site.production]), self._site.groups)
         cause = f"the production rule has weights that the deployment of {record.holder} never gave it ({weights})"
@@ -192,7 +212,7 @@ class BlueGreen:
         old = None
         if record is not None:
             steps = tuple(self._left_steps(record))
-            old = Move(record.source, record.target, record.definition, {}, record.old_definition, steps, record.count, record.back)
+            old = Move(record.source, record.target, record.definition, {}, record.old_definition, steps, record.count, record.old_count, record.back)
             if first == "back":
                 words.append(f"take the deployment that {record.holder} has left back to {record.source}")
             else:
@@ -219,23 +239,39 @@ class BlueGreen:
     def _move(self, world: World, live: str, live_definition: str, wanted: Wanted) -> Move | None:
         """Return the deployment that is needed from a live colour, or None."""
         target = plans.other(live)
-        count = self._params["desired_count"] or max(int(world.services[live][field]) for field in ("runningCount", "desiredCount"))
+        old_count = max(int(world.services[live][field]) for field in ("runningCount", "desiredCount"))
+        count = self._params["desired_count"] or old_count
         if self._params["state"] == "rolled_back":
             idle = world.services.get(target)
             if idle is None:
                 raise MainstayError("go back", f"there is no service {self._site.names[target]} with an older release", "deploy that release instead")
             if plans.mark_of(idle) == idle["taskDefinition"]:
                 return None  # traffic was taken back from that one: the release before it serves already
-            step = plans.Step(plans.FULL, self._params["bake"])
-            return Move(live, target, idle["taskDefinition"], {}, live_definition, (step,), count, True)
+            self._refuse_no_tasks(live, count)
+            return Move(live, target, idle["taskDefinition"], {}, live_definition, (self._whole_step,), count, old_count, True)
         definition, content = wanted
-        if (definition == live_definition or self._definitions.same(content, live_definition)) and not self._params["force"]:
+        serves = bool(old_count) or bool(plans.healthy(self._cloud.elb.health(self._site.groups[live])))
+        if serves and (definition == live_definition or self._definitions.same(content, live_definition)) and not self._params["force"]:
             return None
-        return Move(live, target, definition, content, live_definition, self._steps, count)
+        self._refuse_no_tasks(live, count)
+        plans.refuse_containers(content, plans.balancer_of(world.services[live], self._site.groups[live]) or {}, self._params["migration"])
+        if target not in world.services:
+            plans.refuse_copy(self._site.names[live], world.services[live])
+        return Move(live, target, definition, content, live_definition, self._steps if serves else (self._whole_step,), count, old_count if serves else 0)
+
+    @property
+    def _whole_step(self) -> plans.Step:
+        """All of the traffic at once."""
+        return plans.Step(plans.FULL, self._params["bake"])
+
+    def _refuse_no_tasks(self, live: str, count: int) -> None:
+        if not count:
+            cause = f"the live service {self._site.names[live]} has no task, so that nothing says how many the new release shall have"
+            raise InvalidInput(f"deploy {self._params['name']}", cause, "give desired_count")
 
     def _move_words(self, world: World, move: Move) -> list[str]:
         name = self._site.names[move.target]
-        words = []
+        words = [] if move.old_count else [f"deploy the first release: {self._site.names[move.source]} has no task to go back to"]
         if not move.definition:
             words.append(f"register a revision of {move.content['family']}")
         if plans.read_traffic(world.rules[self._site.production], self._site.groups).weight(move.target) is None:
@@ -254,13 +290,13 @@ class BlueGreen:
     def _preflight(self, world: World, plan: Plan) -> None:
         groups = self._cloud.elb.groups([self._site.groups[colour] for colour in plans.COLOURS])
         plans.refuse_pair([groups[self._site.groups[colour]] for colour in plans.COLOURS])
-        if plan.first == "back":  # whatever rings: it is taken back first
+        if plan.move is None and plan.first == "back":  # whatever rings or is missing
             return
-        self._gates.preflight()
+        self._gates.preflight(begins=plan.first == "nothing")
         if plan.first != "nothing":
             return
         health = self._cloud.elb.health(self._site.groups[plan.live])
-        if not plans.healthy(health) and not self._params["force"]:
+        if plan.move is not None and plan.move.old_count and not plan.move.back and not plans.healthy(health) and not self._params["force"]:
             cause = f"{plan.live} is live and has no healthy target ({plans.states(health)}), so there would be no way back"
             raise MainstayError(f"deploy {self._params['name']}", cause, "repair it, or deploy with force", reason="live_unhealthy")
         idle = world.services.get(plans.other(plan.live))
@@ -285,6 +321,8 @@ class BlueGreen:
         if again.text != world.text:
             if world.record is None:
                 self._cloud.lock.drop()
+            else:
+                self._cloud.lock.write(beat=world.record.beat)
             cause = "the rule or a service has changed since the plan was made"
             raise MainstayError(f"deploy {self._params['name']}", cause, "nothing was changed; run it again", reason="conflict")
         return Mover(self._cloud, self._site, self._gates, self._params, again.rules)
@@ -316,6 +354,7 @@ class BlueGreen:
             old_definition=move.old_definition,
             shares=shares,
             count=move.count,
+            old_count=move.old_count,
             test=test,
             back=move.back,
             **self._identity(),
@@ -334,13 +373,15 @@ class BlueGreen:
             return FINISHED
         if plan.first != "nothing":
             self._gates.preflight()
-            self._cloud.lock.take(self._new_record(self._read_colours(), move))
+            left = self._cloud.lock.record  # there still, if something could not be put back
+            record = self._new_record(self._read_colours(), move)
+            self._cloud.lock.take(dataclasses.replace(record, scaling=left.scaling if left else {}))
         return FINISHED if mover.deploy(move, self._cloud.lock.own) else PAUSED
 
     # The result
 
     def _result(self, world: World, plan: Plan, phase: str) -> dict[str, t.Any]:
-        traffic = plans.read_traffic(world.rules[self._site.production], self._site.groups)
+        traffic = plans.traffic_of(world.rules[self._site.production], self._site.groups)
         weights = {colour: traffic.weight(colour) or 0 for colour in plans.COLOURS}
         mover, planned = self._mover, phase == PLANNED
         live = plan.end if planned else traffic.live or plan.live

@@ -95,8 +95,11 @@ class Gates:
         self._ignored: set[str] = set()
         self._counted: Counted | None = None
 
-    def preflight(self) -> None:
+    def preflight(self, begins: bool = True) -> None:
         """Refuse alarms that do not exist, or that ring already.
+
+        Args:
+            begins: whether a deployment begins; one that goes on is taken back if an alarm rings.
 
         Raises:
             InvalidInput: there is no such alarm.
@@ -107,10 +110,10 @@ class Gates:
         if missing:
             raise InvalidInput("watch the alarms", f"there is no alarm {', '.join(missing)}", "give names of alarms of this region")
         ringing = sorted(name for name, state in found.items() if state == "ALARM")
-        if ringing and not self._params["allow_preexisting_alarm"]:
+        if ringing and begins and not self._params["allow_preexisting_alarm"]:
             step = "see to them first, or set allow_preexisting_alarm to leave them out"
             raise MainstayError("begin a deployment", f"these alarms ring already: {', '.join(ringing)}", step, reason="alarm")
-        self._ignored = set(ringing)
+        self._ignored = set(ringing) if self._params["allow_preexisting_alarm"] else set()
 
     def begin(self, group: str, balancer: str) -> None:
         """Remember what has been counted of the target group until now."""

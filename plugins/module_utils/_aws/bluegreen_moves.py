@@ -89,6 +89,7 @@ class Move:
         old_definition: that of the source.
         steps: shares of traffic.
         count: tasks.
+        old_count: tasks that the source has; 0 if nothing serves yet.
         back: whether this goes back to an older release, so that nothing is migrated and the source is marked.
     """
 
@@ -99,6 +100,7 @@ class Move:
     old_definition: str
     steps: tuple[plans.Step, ...]
     count: int
+    old_count: int
     back: bool = False
 
 
@@ -134,7 +136,7 @@ class Mover:
                 self._migrate(move)
             self._start(move)
             self._wait(self._settled_at - time.monotonic())
-            self._gates.probe("smoke_test")
+            self._probe("smoke_test")
             if not self._shift(move):
                 return False
         except (LostOwnership, LostLock):
@@ -180,10 +182,14 @@ class Mover:
                 like = plans.copy_of(self._service(move.source), self._site.groups[move.source], self._site.groups[move.target])
                 service = self._cloud.ecs.create(name, taskDefinition=definition, desiredCount=count, **like)
                 self._event(f"made the service {name}")
-            elif service["taskDefinition"] != definition or service["desiredCount"] < count:
-                service = self._cloud.ecs.update(name, taskDefinition=definition, desiredCount=count)
+            elif plans.must_start(service, self._record):
+                # A deployment of its own: the last one of the same task definition may have counted failed tasks already.
+                fresh = not move.back and plans.primary(service).get("id") != self._record.deployment
+                service = self._cloud.ecs.update(name, taskDefinition=definition, desiredCount=count, forceNewDeployment=fresh)
                 self._event(f"started {count} tasks of {definition.rpartition('/')[2]} in {name}")
             self._deployment = str(plans.primary(service)["id"])
+            if self._record.deployment != self._deployment:
+                self._cloud.lock.write(deployment=self._deployment)
 
             def look() -> plans.Verdict:
                 health = self._cloud.elb.health(self._site.groups[move.target])
@@ -250,15 +256,20 @@ class Mover:
             service, health = self._service(move.target), self._cloud.elb.health(group)
             self._gates.look(group, self._site.balancer, last)
         except NoReply as error:
-            if time.monotonic() - self._seen > MOST_BLIND:
-                raise GateFailed("watch the release", f"AWS has not answered for {MOST_BLIND:.0f} s ({error})") from error
+            self._refuse_blind(self._seen, error)
             return
         self._seen = time.monotonic()
         found = plans.judge_running(service, self._deployment, health, self._params["healthy_percent"], self._params["max_failed_tasks"])
         self._ill = 0 if found.good else self._ill + 1
         if found.bad or self._ill >= self._params["healthy_polls"]:
             raise GateFailed(f"keep {move.target} in service", f"{found.why}{self._stopped(self._site.names[move.target])}")
-        self._gates.probe("step_test")
+        self._probe("step_test")
+
+    def _probe(self, option: str) -> None:
+        """Probe; that may take longer than the lock lives without a sign."""
+        if self._params[option]:
+            with self._cloud.lock.kept():
+                self._gates.probe(option)
 
     def finish(self, move: Move) -> None:
         """Stop the old release; the lock is held. Users are on the new one, so that what goes wrong from here on is a warning."""
@@ -272,8 +283,9 @@ class Mover:
         else:
             self._event(f"stopped {name}" if keep == 0 else f"left {keep} tasks in {name}")
         with self._as_warning("mark the releases"):
-            marked, mine = (move.source, move.old_definition) if move.back else (move.target, "-")
-            if move.back or plans.mark_of(self._service(move.target)) == self._record.definition:
+            never_again = move.back or not self._record.old_count  # what has never served is no release to go back to
+            marked, mine = (move.source, move.old_definition) if never_again else (move.target, "-")
+            if never_again or plans.mark_of(self._service(move.target)) == self._record.definition:
                 self._cloud.ecs.tag(self._service(marked)["serviceArn"], {plans.MARK: mine})
         self._close()
 
@@ -327,8 +339,10 @@ class Mover:
         self._event(f"go back to {record.source}: {why}")
         with current().phase(f"go back to {record.source}"):
             self._restore(record)
+            if record.phase != plans.BEGUN:  # some nodes may send requests to the target still, whichever run has taken the weight away
+                self._wait(self._params["settle"])
         self.rolled_back = True
-        if self._site.test and record.test is not None:
+        if self._site.test and record.test is not None and plans.forward_weights(self._own[self._site.test]):
             with self._as_warning("restore the test rule"):
                 self._set(self._site.test, {self._site.groups[colour]: weight for colour, weight in record.test.items()})
         if self._site.names[record.target] in self._services():
@@ -344,7 +358,7 @@ class Mover:
         self._close()
 
     def _restore(self, record: plans.Record) -> None:
-        """Put the weights back, again and again until ``rollback_timeout``, and wait until that is in force."""
+        """Put the weights back, again and again until ``rollback_timeout``."""
         end = time.monotonic() + self._params["rollback_timeout"]
         while True:
             try:
@@ -352,7 +366,6 @@ class Mover:
                     self._revive(record)
                     self._set(self._site.production, plans.shared(self._site.groups, record.target, 0))
                     self._event(f"all of the traffic goes to {record.source}")
-                    self._wait(self._params["settle"])
                 else:
                     self._check_owner(self._site.production)
                 return
@@ -361,6 +374,8 @@ class Mover:
             except MainstayError as error:
                 if time.monotonic() >= end:
                     raise self._rollback_failed(record, error) from error
+                with contextlib.suppress(AwsError, NoReply):
+                    self._cloud.lock.beat()
                 time.sleep(self._params["poll_interval"])
 
     def _revive(self, record: plans.Record) -> None:
@@ -370,13 +385,15 @@ class Mover:
             GateFailed: it cannot.
         """
         group, name = self._site.groups[record.source], self._site.names[record.source]
-        service = self._service(record.source)
-        if service["desiredCount"] >= record.count and plans.healthy(self._cloud.elb.health(group)):
+        if not record.old_count:
             return
-        if service["desiredCount"] < record.count:
-            self._cloud.ecs.update(name, taskDefinition=record.old_definition, desiredCount=record.count)
-            self._event(f"started {record.count} tasks in {name} again")
-        least = plans.needed(record.count, self._params["healthy_percent"])
+        service = self._service(record.source)
+        if service["desiredCount"] >= record.old_count and plans.healthy(self._cloud.elb.health(group)):
+            return
+        if service["desiredCount"] < record.old_count:
+            self._cloud.ecs.update(name, taskDefinition=record.old_definition, desiredCount=record.old_count)
+            self._event(f"started {record.old_count} tasks in {name} again")
+        least = plans.needed(record.old_count, self._params["healthy_percent"])
 
         def look() -> plans.Verdict:
             health = self._cloud.elb.health(group)
@@ -396,12 +413,14 @@ class Mover:
 
     def _fail(self, error: MainstayError) -> t.NoReturn:
         """Go back after an error, then tell both."""
+        record = self._record
         try:
             self.back(str(error))
         except MainstayError as second:
             raise MainstayError("go back after a failure", f"{second} (the failure: {error})", "", **second.details) from error
         details = {"rollback_reason": str(error), "reason": error.details.get("reason", "rolled_back")}
-        raise MainstayError(error.doing, error.cause, error.next_step or "the old release serves; see what was wrong with the new one", **details) from error
+        serves = "the old release serves" if record.old_count else "no release serves yet"
+        raise MainstayError(error.doing, error.cause, error.next_step or f"{serves}; see what was wrong with the new one", **details) from error
 
     # Small steps of both
 
@@ -435,11 +454,17 @@ class Mover:
         """Look again and again until what is seen is good so many times in a row.
 
         Raises:
-            GateFailed: it is bad, or the time is over.
+            GateFailed: it is bad, or the time is over, or AWS does not answer.
         """
-        end, good = time.monotonic() + seconds, 0
+        seen, good = time.monotonic(), 0
+        end = seen + seconds
         while True:
-            found = look()
+            try:
+                found = look()
+                seen = time.monotonic()
+            except NoReply as error:
+                self._refuse_blind(seen, error)
+                found = plans.Verdict(why=str(error))
             good = good + 1 if found.good else 0
             if good >= times:
                 return
@@ -448,6 +473,16 @@ class Mover:
             if time.monotonic() >= end:
                 raise GateFailed(doing, f"it was not done within {seconds:.0f} s; last seen: {found.why}")
             self._pause(seconds)
+
+    @staticmethod
+    def _refuse_blind(seen: float, error: NoReply) -> None:
+        """Go on without an answer of AWS for a while.
+
+        Raises:
+            GateFailed: it has been too long since it was seen last.
+        """
+        if time.monotonic() - seen > MOST_BLIND:
+            raise GateFailed("watch the release", f"AWS has not answered for {MOST_BLIND:.0f} s ({error})") from error
 
     def _check_owner(self, arn: str) -> None:
         """Read a rule.

@@ -202,6 +202,7 @@ class NativeBlueGreen:
         definition, content = self._definitions.wanted(live)
         if definition == live and not self._params["force"]:
             return NativePlan("nothing", "", live, {}, live, {}, ())
+        plans.refuse_containers(content, service["loadBalancers"][0], self._params["migration"])
         return self._begin(service, definition, content, live, back=False)
 
     def _plan_running(self, running: t.Mapping[str, t.Any], live: str) -> NativePlan:

@@ -21,10 +21,47 @@ FULL = 100
 BEGUN, MOVED, RETIRING = "begun", "moved", "retiring"
 """How far a deployment is: no traffic has moved yet; some or all has; it has all, and the old release is being stopped."""
 
+BEATS = 4
+"""So often within its time to live the holder of the lock says that it lives."""
+
 MARK = "mainstay:rolled-back"
 """A tag of a service: the task definition from which traffic was taken back."""
 
 Actions = list[dict[str, t.Any]]
+
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "step_bake": (0, math.inf),
+    "bake": (0, math.inf),
+    "settle": (0, math.inf),
+    "desired_count": (1, math.inf),
+    "healthy_percent": (1, 100),
+    "healthy_polls": (1, math.inf),
+    "start_timeout": (0, math.inf),
+    "max_failed_tasks": (0, math.inf),
+    "keep_old": (0, math.inf),
+    "lock_ttl": (1, math.inf),
+    "rollback_timeout": (0, math.inf),
+    "poll_interval": (0.05, math.inf),
+    "wait_timeout": (0, math.inf),
+}
+"""The least and the greatest value of the options that are numbers."""
+
+
+def refuse_numbers(options: t.Mapping[str, t.Any]) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises:
+        InvalidInput: with the first one.
+    """
+    for name, (least, most) in LIMITS.items():
+        given = options[name]
+        if given is not None and not least <= given <= most:
+            step = f"give a number from {least:g} to {most:g}" if most < math.inf else f"give {least:g} or more"
+            raise InvalidInput(f"use the option {name}", f"it is {given:g}", step)
+    if options["lock_ttl"] < BEATS * options["poll_interval"]:
+        step = f"make lock_ttl at least {BEATS} times as long"
+        raise InvalidInput("use the option lock_ttl", f"a run that looks every {options['poll_interval']:g} s would count as dead in between", step)
 
 
 def other(colour: str) -> str:
@@ -57,6 +94,8 @@ def plan_steps(options: t.Mapping[str, t.Any]) -> tuple[Step, ...]:
     else:
         found = []
     shares = [step.share for step in found]
+    if any(not step.bake >= 0 for step in found):
+        raise InvalidInput("plan the steps", "one of them bakes for less than 0 s", "give each a bake of 0 or more")
     if shares != sorted(set(shares)) or any(not 0 < share <= FULL for share in shares):
         numbers = ", ".join(str(share) for share in shares)
         raise InvalidInput("plan the steps", f"their weights are {numbers}", "let them grow, from 1 to 100")
@@ -138,15 +177,22 @@ class Traffic:
     def share(self, colour: str) -> int:
         """Return a colour's share in per cent."""
         total = (self.blue or 0) + (self.green or 0)
-        return round(100 * (self.weight(colour) or 0) / total)
+        return round(FULL * (self.weight(colour) or 0) / total) if total else 0
 
 
-def read_traffic(actions: Actions, groups: t.Mapping[str, str]) -> Traffic:
-    """Return where production goes.
+def traffic_of(actions: Actions, groups: t.Mapping[str, str]) -> Traffic:
+    """Return where a rule goes, as far as that is to one of the colours."""
+    weights = forward_weights(actions)
+    return Traffic(weights.get(groups[BLUE]), weights.get(groups[GREEN]))
+
+
+def read_traffic(actions: Actions, groups: t.Mapping[str, str], rule: str = "production rule") -> Traffic:
+    """Return where a rule goes, which has to be to the colours only.
 
     Args:
-        actions: of the production rule.
+        actions: of the rule.
         groups: the target group of each colour.
+        rule: which one it is, in words.
 
     Raises:
         InvalidInput: the rule forwards elsewhere, or nowhere.
@@ -155,14 +201,14 @@ def read_traffic(actions: Actions, groups: t.Mapping[str, str]) -> Traffic:
     doing = "see which colour is live"
     if not weights:
         kind = actions[-1].get("Type", "?") if actions else "nothing"
-        raise InvalidInput(doing, f"the production rule does not forward to target groups (its last action is {kind})", "give a rule that forwards")
+        raise InvalidInput(doing, f"the {rule} does not forward to target groups (its last action is {kind})", "give a rule that forwards")
     strange = [arn for arn in weights if arn not in groups.values()]
     if strange:
-        cause = f"the production rule forwards to {', '.join(strange)}, which is neither blue nor green"
+        cause = f"the {rule} forwards to {', '.join(strange)}, which is neither blue nor green"
         raise InvalidInput(doing, cause, "give the right target_groups, or the right rule")
     if not any(weights.values()):
-        raise InvalidInput(doing, f"all weights of the production rule are 0 ({describe_weights(weights, groups)})", "give the live colour a weight by hand")
-    return Traffic(weights.get(groups[BLUE]), weights.get(groups[GREEN]))
+        raise InvalidInput(doing, f"all weights of the {rule} are 0 ({describe_weights(weights, groups)})", "give the live colour a weight by hand")
+    return traffic_of(actions, groups)
 
 
 def shared(groups: t.Mapping[str, str], colour: str, share: int) -> dict[str, int]:
@@ -188,6 +234,8 @@ class Record:
         shares: the shares of traffic that this deployment gives the target.
         share: the one that it has written last.
         count: tasks of the target.
+        old_count: tasks that the source had; 0 if nothing served before.
+        deployment: id of the deployment that the target was started with; empty before.
         test: the weights of the test rule before it, by colour; None if there is no such rule.
         scaling: what was suspended of the autoscaling before it, by service.
         migrated: whether the migration has ended well.
@@ -207,6 +255,8 @@ class Record:
     shares: tuple[int, ...]
     share: int = 0
     count: int = 0
+    old_count: int = 0
+    deployment: str = ""
     test: t.Mapping[str, int] | None = None
     scaling: t.Mapping[str, t.Mapping[str, bool]] = dataclasses.field(default_factory=dict)
     migrated: bool = False
@@ -238,6 +288,18 @@ def read_record(text: str) -> Record:
         return Record(**{**found, "shares": tuple(found["shares"])})
     except (ValueError, TypeError, KeyError) as error:
         raise MainstayError("read what is kept of the deployment", f"the parameter holds something else ({error})", "give lock_name another name") from error
+
+
+def as_found(record: Record, share: int) -> Record:
+    """Return a record of a run that was cut off as the rule shows it.
+
+    A target that has all of the traffic although its deployment has not given it that was given it by a person: what is left is to stop the old release.
+
+    Args:
+        record: what was left.
+        share: what the target has, in per cent.
+    """
+    return dataclasses.replace(record, phase=RETIRING) if share == FULL and record.share < FULL else record
 
 
 NOTHING, DEPLOY, RESUME, BACK, BACK_AND_DEPLOY, FINISH_AND_DEPLOY = "nothing", "deploy", "resume", "back", "back and deploy", "finish and deploy"
@@ -286,6 +348,7 @@ COPIED = (
     "deploymentConfiguration",
     "healthCheckGracePeriodSeconds",
     "schedulingStrategy",
+    "availabilityZoneRebalancing",
     "placementConstraints",
     "placementStrategy",
     "enableECSManagedTags",
@@ -294,6 +357,10 @@ COPIED = (
     "tags",
 )
 """What the service of the other colour takes over from the live one when it is made."""
+NOT_COPIED = ("serviceRegistries", "serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations")
+"""Ways to a service beside the load balancer, by which the new release would be used before it gets weight; and what belongs to one service only."""
+OWN_TAGS = ("aws:", "mainstay:")
+"""Tags that are not copied begin so: nobody but AWS may set its own."""
 RUN_LIKE = ("launchType", "capacityProviderStrategy", "platformVersion", "networkConfiguration")
 """What a task that is run once takes over."""
 
@@ -303,7 +370,27 @@ def taken_over(service: t.Mapping[str, t.Any], names: t.Iterable[str]) -> dict[s
     found = {name: copy.deepcopy(service[name]) for name in names if service.get(name) not in (None, "", [], {}, "NONE")}
     if "capacityProviderStrategy" in found:
         found.pop("launchType", None)
+    if "tags" in found:
+        found["tags"] = free_tags(found["tags"])
     return found
+
+
+def free_tags(tags: t.Iterable[t.Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return those tags that may be copied."""
+    return [dict(row) for row in tags if not row["key"].startswith(OWN_TAGS)]
+
+
+def refuse_copy(name: str, service: t.Mapping[str, t.Any]) -> None:
+    """Refuse to make another service like one that cannot be copied.
+
+    Raises:
+        InvalidInput: with what stands against it.
+    """
+    newest = primary(service)
+    for field in NOT_COPIED:
+        given = service.get(field) or newest.get(field)
+        if given and not (isinstance(given, dict) and given.get("enabled") is False):
+            raise InvalidInput(f"make a service like {name}", f"its {field} cannot be shared by two services", "make the other service by hand, with 0 tasks")
 
 
 def balancer_of(service: t.Mapping[str, t.Any], group: str) -> dict[str, t.Any] | None:
@@ -366,7 +453,8 @@ READ_ONLY = frozenset(
 
 def content_of(definition: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return what RegisterTaskDefinition takes to make the same again."""
-    return {key: copy.deepcopy(each) for key, each in definition.items() if key not in READ_ONLY and each not in (None, [], {})}
+    found = {key: copy.deepcopy(each) for key, each in definition.items() if key not in READ_ONLY and each not in (None, [], {})}
+    return {**found, "tags": free_tags(found["tags"])} if "tags" in found else found
 
 
 def replaced(content: t.Mapping[str, t.Any], images: t.Mapping[str, str], environment: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
@@ -386,13 +474,40 @@ def replaced(content: t.Mapping[str, t.Any], images: t.Mapping[str, str], enviro
         if name not in known:
             raise InvalidInput(f"change the container {name}", "the live task definition has no such container", f"it has {', '.join(sorted(known))}")
     for name, image in images.items():
+        if not isinstance(image, str) or not image:
+            raise InvalidInput(f"change the container {name}", f"its image is {image!r}", "give a name with a tag or a digest")
         known[name]["image"] = image
     for name, variables in environment.items():
+        if not isinstance(variables, dict):
+            raise InvalidInput(f"change the container {name}", "its environment is no dictionary", "give variables by name")
         kept = {row["name"]: row["value"] for row in known[name].get("environment", [])}
         kept |= {key: str(text) for key, text in variables.items() if text is not None}
         rows = [{"name": key, "value": text} for key, text in sorted(kept.items()) if variables.get(key, "") is not None]
         known[name]["environment"] = rows
     return found
+
+
+def refuse_containers(definition: t.Mapping[str, t.Any], balancer: t.Mapping[str, t.Any], migration: t.Mapping[str, t.Any] | None) -> None:
+    """Refuse a task definition without the containers that are needed.
+
+    Args:
+        definition: the task definition.
+        balancer: the connection of the service to its target group.
+        migration: the module's option.
+
+    Raises:
+        InvalidInput: with what is missing.
+    """
+    rows = {row["name"]: row for row in definition["containerDefinitions"]}
+    needed_by = {balancer["containerName"]: "the load balancer sends requests to", **({migration["container"]: "the migration runs in"} if migration else {})}
+    for name, why in needed_by.items():
+        if name not in rows:
+            cause = f"it has no container {name}, which {why}"
+            raise InvalidInput("use the task definition that is wanted", cause, f"it has {', '.join(sorted(rows))}")
+    ports = [row.get("containerPort") for row in rows[balancer["containerName"]].get("portMappings", [])]
+    if None not in ports and balancer["containerPort"] not in ports:
+        cause = f"its container {balancer['containerName']} has no port {balancer['containerPort']}, which the load balancer sends requests to"
+        raise InvalidInput("use the task definition that is wanted", cause, "add it to portMappings")
 
 
 def normal(definition: t.Mapping[str, t.Any]) -> str:
@@ -435,6 +550,12 @@ class Verdict:
 def primary(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return a service's newest deployment."""
     return next((dict(row) for row in service["deployments"] if row["status"] == "PRIMARY"), {})
+
+
+def must_start(service: t.Mapping[str, t.Any], record: Record) -> bool:
+    """Tell whether a service has yet to be told to run a deployment's release; one that goes back takes over tasks that run already."""
+    begun = record.back or (bool(record.deployment) and primary(service).get("id") == record.deployment)
+    return not begun or service["taskDefinition"] != record.definition or int(service["desiredCount"]) < record.count
 
 
 def states(health: t.Iterable[t.Mapping[str, t.Any]]) -> str:

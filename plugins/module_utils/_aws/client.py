@@ -11,7 +11,7 @@ import functools
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 try:
     import botocore.exceptions as botocore_errors
@@ -47,6 +47,10 @@ def client(module: t.Any, service: str, *more_codes: str) -> t.Any:
     return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)))
 
 
+class NoConnection(NoReply):
+    """A call that did not reach AWS."""
+
+
 class LazyClient:
     """A client that is made when it is used: reading a service's model takes a good part of a second."""
 
@@ -77,7 +81,8 @@ def calling(doing: str) -> t.Iterator[None]:
 
     Raises:
         AwsError: AWS refused the call.
-        NoReply: the answer was lost.
+        NoReply: the answer was lost, or AWS could not be reached.
+        InvalidInput: the call's parameters cannot be right.
         MainstayError: the call was not sent, for example since there are no credentials.
     """
     try:
@@ -85,17 +90,21 @@ def calling(doing: str) -> t.Iterator[None]:
     except botocore_errors.ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         message = error.response.get("Error", {}).get("Message", "") or str(error)
-        raise AwsError(doing, f"{code}: {message}", hint(code), code) from error
+        raise AwsError(doing, f"{code}: {message}", hint(code, error.operation_name), code) from error
     except botocore_errors.HTTPClientError as error:
         raise NoReply(doing, error, "look whether AWS did it before it is tried again") from error
+    except botocore_errors.ConnectionError as error:
+        raise NoConnection(doing, error, "see whether the address of the service is right and can be reached") from error
+    except botocore_errors.ParamValidationError as error:
+        raise InvalidInput(doing, error, "see which option has this value") from error
     except botocore_errors.BotoCoreError as error:
         raise MainstayError(doing, error, "see whether credentials and the address of the service are right") from error
 
 
-def hint(code: str) -> str:
-    """Return the next step for an error code, or nothing."""
+def hint(code: str, operation: str) -> str:
+    """Return the next step for an error code of an operation, or nothing."""
     if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
-        return "give the role the permission for this call; the module's documentation lists all that it needs"
+        return f"give the role the permission for the call {operation}; the collection's page about AWS lists all that the module needs"
     if "Throttling" in code or code == "PriorRequestNotComplete":
         return "AWS was still busy after several tries; run it again later"
     return ""

@@ -48,7 +48,7 @@ class Definitions:
             others: more that may have the same content already.
 
         Raises:
-            InvalidInput: a container that is to be changed does not exist.
+            InvalidInput: a container that is to be changed does not exist, or the content cannot be registered.
         """
         if self._params["task_definition"]:
             found = self.get(self._params["task_definition"])
@@ -58,6 +58,7 @@ class Definitions:
             content = plans.replaced(plans.content_of(self.get(base)), self._params["images"] or {}, self._params["environment"] or {})
         else:
             content = {"family": self.get(base)["family"], **spec}
+        self._ecs.refuse(content)
         newest = [content["family"]] if content["family"] == self.get(base)["family"] else []  # of another family there may be none
         for name in (base, *others, *newest):
             if self.same(content, name):

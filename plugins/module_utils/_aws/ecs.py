@@ -10,6 +10,11 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import AwsError, calling
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
+try:
+    from botocore.validate import ParamValidator
+except ImportError:  # the module says that boto3 is missing
+    ParamValidator = None  # type: ignore[assignment,misc]
+
 MOST_TASKS = 100
 """DescribeTasks takes so many."""
 MOST_DEPLOYMENTS = 100
@@ -40,10 +45,32 @@ class Ecs:
         return {row["serviceName"]: row for row in found["services"] if row["status"] == "ACTIVE"}
 
     def definition(self, name: str) -> dict[str, t.Any]:
-        """Return a task definition by ARN, by family and revision, or the newest of a family; with its tags."""
-        with calling(f"read the task definition {name}"):
-            found = self._client.describe_task_definition(taskDefinition=name, include=["TAGS"], aws_retry=True)
+        """Return a task definition by ARN, by family and revision, or the newest of a family; with its tags.
+
+        Raises:
+            InvalidInput: there is none.
+        """
+        doing = f"read the task definition {name}"
+        try:
+            with calling(doing):
+                found = self._client.describe_task_definition(taskDefinition=name, include=["TAGS"], aws_retry=True)
+        except AwsError as error:
+            if error.code == "ClientException":
+                raise InvalidInput(doing, error.cause, "see whether family, revision and region are right") from error
+            raise
         return {**found["taskDefinition"], "tags": found.get("tags", [])}
+
+    def refuse(self, content: t.Mapping[str, t.Any]) -> None:
+        """Refuse what cannot be registered as a task definition: unknown keys, wrong types, what is missing.
+
+        Raises:
+            InvalidInput: with all that is wrong.
+        """
+        shape = self._client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
+        report = ParamValidator().validate(dict(content), shape)
+        if report.has_errors():
+            cause = "; ".join(report.generate_report().splitlines())
+            raise InvalidInput("use the task definition that is wanted", cause, "it takes the keys of RegisterTaskDefinition")
 
     def register(self, content: t.Mapping[str, t.Any]) -> str:
         """Make a revision and return its ARN."""

@@ -48,7 +48,7 @@ class LoadBalancing:
         """Return the actions of rules, and the default actions of listeners, by ARN.
 
         Raises:
-            InvalidInput: one of them does not exist.
+            InvalidInput: one of them does not exist, or is a listener's default rule.
         """
         found: dict[str, Actions] = {}
         for listeners in (False, True):
@@ -60,6 +60,9 @@ class LoadBalancing:
     def _rules(self, arns: list[str]) -> dict[str, Actions]:
         with absent_is_wrong(f"read the rule {' and '.join(arns)}"):
             rows = self._client.describe_rules(RuleArns=arns, aws_retry=True)["Rules"]
+        for row in rows:
+            if row.get("IsDefault"):  # API reference, ModifyRule: it cannot be changed as a rule
+                raise InvalidInput(f"use the rule {row['RuleArn']}", "it is the default rule of its listener", "give the listener's ARN instead")
         return {row["RuleArn"]: row["Actions"] for row in rows}
 
     def _listeners(self, arns: list[str]) -> dict[str, Actions]:

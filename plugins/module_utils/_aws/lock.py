@@ -9,16 +9,15 @@ the next version; whoever finds a version between that is not its own has lost t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_plan import Record, read_record
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import AwsError, calling
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_plan import BEATS, Record, read_record
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import AwsError, NoReply, calling
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-
-BEATS = 4
-"""So often within its time to live the holder says that it lives."""
 
 
 def default_name(cluster: str, name: str) -> str:
@@ -89,13 +88,47 @@ class Lock:
         return self.own
 
     def beat(self) -> None:
-        """Say that the holder lives, if that was not said for a while.
+        """Say that the holder lives, if that was not said for a while; that it cannot be said at the moment is no matter until the time to live is over.
 
         Raises:
             LostLock: somebody else has it.
+            MainstayError: it could not be said in time.
         """
-        if self.record is not None and time.time() - self.record.beat > self.record.ttl / BEATS:
+        if self.record is None or time.time() - self.record.beat <= self.record.ttl / BEATS:
+            return
+        try:
             self.write()
+        except (AwsError, NoReply):
+            if time.time() > self.record.beat + self.record.ttl:
+                raise
+
+    @contextlib.contextmanager
+    def kept(self) -> t.Iterator[None]:
+        """Say again and again that the holder lives, while something takes long that does not say so; nothing else may use the lock meanwhile.
+
+        Raises:
+            LostLock: somebody else has it.
+            MainstayError: it could not be said in time.
+        """
+        done, problems = threading.Event(), []
+
+        def keep() -> None:
+            while self.record is not None and not done.wait(self.record.ttl / BEATS):
+                try:
+                    self.beat()
+                except MainstayError as error:
+                    problems.append(error)
+                    return
+
+        keeper = threading.Thread(target=keep, name="lock", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
+        if problems:
+            raise problems[0]
 
     def drop(self) -> None:
         """Give the lock back and forget the record."""

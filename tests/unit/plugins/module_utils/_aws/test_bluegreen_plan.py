@@ -53,6 +53,35 @@ def test_steps_that_do_not_grow_are_refused(options: dict[str, t.Any]) -> None:
         plans.plan_steps({**STEPS, **options})
 
 
+def test_a_step_bakes_forwards() -> None:
+    """Less than 0 s is refused."""
+    with pytest.raises(InvalidInput, match="less than 0 s"):
+        plans.plan_steps({**STEPS, "strategy": "steps", "steps": [{"weight": 30, "bake": -1.0, "pause": False}]})
+
+
+NUMBERS: dict[str, t.Any] = dict.fromkeys(plans.LIMITS, 100) | {"poll_interval": 5.0, "desired_count": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("settle", -1.0, "it is -1; give 0 or more"),
+        ("bake", float("nan"), "it is nan"),
+        ("healthy_percent", 0, "from 1 to 100"),
+        ("healthy_percent", 101, "from 1 to 100"),
+        ("desired_count", 0, "give 1 or more"),
+        ("poll_interval", 0.0, "give 0.05 or more"),
+        ("poll_interval", 26.0, "make lock_ttl at least 4 times as long"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(name: str, given: float, words: str) -> None:
+    """With the option's name; the documented defaults are not."""
+    plans.refuse_numbers(NUMBERS)
+    with pytest.raises(InvalidInput, match=words) as error:
+        plans.refuse_numbers({**NUMBERS, name: given})
+    assert ("lock_ttl" if given == 26 else name) in str(error.value)
+
+
 def test_weights_change_and_everything_else_stays() -> None:
     """Stickiness, and the actions before; a simple forward becomes one by weights."""
     login = {"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": {"ClientId": "x"}}
@@ -131,8 +160,39 @@ def test_images_and_variables_are_replaced() -> None:
     assert (app["image"], log["image"]) == ("app:2", "log:1") and plans.images_of(DEFINITION)["app"] == "app:1"
     assert app["environment"] == [{"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
     assert log["environment"] == [{"name": "L", "value": "x"}]
-    with pytest.raises(InvalidInput, match="it has app, log"):
-        plans.replaced(base, {"db": "x"}, {})
+    for images, environment, words in (
+        ({"db": "x"}, {}, "it has app, log"),
+        ({"app": 5}, {}, "its image is 5"),
+        ({}, {"app": "A=1"}, "its environment is no dictionary"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            plans.replaced(base, images, environment)
+
+
+def test_tags_of_aws_are_not_copied() -> None:
+    """RegisterTaskDefinition and CreateService refuse them; those of this module say something of one service only."""
+    tags = [{"key": "aws:cloudformation:stack-name", "value": "x"}, {"key": plans.MARK, "value": "y"}, {"key": "team", "value": "shop"}]
+    assert plans.content_of({**DEFINITION, "tags": tags})["tags"] == tags[2:]
+    assert plans.taken_over({"tags": tags}, plans.COPIED) == {"tags": tags[2:]}
+
+
+BALANCER = {"containerName": "app", "containerPort": 80}
+
+
+@pytest.mark.parametrize(
+    ("balancer", "migration", "words"),
+    [
+        ({**BALANCER, "containerName": "web"}, None, "no container web, which the load balancer sends requests to; it has app, log"),
+        ({**BALANCER, "containerPort": 81}, None, "its container app has no port 81"),
+        (BALANCER, {"container": "db"}, "no container db, which the migration runs in"),
+    ],
+)
+def test_a_task_definition_has_the_containers_that_are_needed(balancer: dict[str, t.Any], migration: dict[str, t.Any] | None, words: str) -> None:
+    """Else it is refused."""
+    plans.refuse_containers(DEFINITION, BALANCER, {"container": "log"})
+    plans.refuse_containers({"containerDefinitions": [{"name": "app", "portMappings": [{"containerPortRange": "80-90"}]}]}, BALANCER, None)
+    with pytest.raises(InvalidInput, match=words):
+        plans.refuse_containers(DEFINITION, balancer, migration)
 
 
 def test_equal_task_definitions_are_equal() -> None:
@@ -148,7 +208,7 @@ def test_equal_task_definitions_are_equal() -> None:
     assert len({with_command, plans.normal(filled), plans.normal(DEFINITION)}) == 3
 
 
-RECORD = plans.Record("t", "j", "host", 1000.0, 60.0, plans.MOVED, "blue", "green", "arn:2", "arn:1", (10, 100), 10, 2, {"blue": 0, "green": 100})
+RECORD = plans.Record("t", "j", "host", 1000.0, 60.0, plans.MOVED, "blue", "green", "arn:2", "arn:1", (10, 100), 10, 2, 2, "new", {"blue": 0, "green": 100})
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
@@ -160,6 +220,20 @@ def test_a_record_is_read_as_it_was_written() -> None:
             plans.read_record(text)
     assert RECORD.held(1059) and not RECORD.held(1060)
     assert dataclasses.replace(RECORD, beat=0).paused and not dataclasses.replace(RECORD, beat=0).held(5)
+
+
+@pytest.mark.parametrize(
+    ("written", "found", "phase"),
+    [
+        (10, 10, plans.MOVED),
+        (10, 0, plans.MOVED),
+        (100, 100, plans.MOVED),
+        (10, 100, plans.RETIRING),
+    ],
+)
+def test_a_target_that_a_person_has_given_everything_stays(written: int, found: int, phase: str) -> None:
+    """Its deployment had not come so far."""
+    assert plans.as_found(dataclasses.replace(RECORD, share=written), found).phase == phase
 
 
 RETIRING = dataclasses.replace(RECORD, phase=plans.RETIRING)
@@ -210,6 +284,23 @@ def service(**more: t.Any) -> dict[str, t.Any]:
     """Return a service with a new deployment of two tasks."""
     newest = {"id": "new", "status": "PRIMARY", "rolloutState": "IN_PROGRESS", "desiredCount": 2, "runningCount": 2, "failedTasks": 0, **more}
     return {"serviceName": "web", "desiredCount": 2, "deployments": [newest]}
+
+
+@pytest.mark.parametrize(
+    ("more", "record", "expected"),
+    [
+        ({}, {}, False),
+        ({"taskDefinition": "arn:1"}, {}, True),
+        ({"desiredCount": 1}, {}, True),
+        ({}, {"deployment": ""}, True),
+        ({}, {"deployment": "other"}, True),
+        ({}, {"deployment": "", "back": True}, False),
+        ({"desiredCount": 0}, {"back": True}, True),
+    ],
+)
+def test_a_service_is_told_once_what_to_run(more: dict[str, t.Any], record: dict[str, t.Any], expected: bool) -> None:
+    """By a deployment of its own, unless it goes back to tasks that run still."""
+    assert plans.must_start({**service(), "taskDefinition": "arn:2", **more}, dataclasses.replace(RECORD, **record)) == expected
 
 
 WELL = [{"State": "healthy"}, {"State": "healthy"}]
@@ -310,6 +401,21 @@ def test_the_other_service_is_made_like_the_live_one() -> None:
     made = plans.copy_of(live, "arn:b", "arn:g")
     assert [row["targetGroupArn"] for row in made["loadBalancers"]] == ["arn:g", "arn:nlb"]
     assert set(made) == {"capacityProviderStrategy", "networkConfiguration", "loadBalancers"}
+
+
+@pytest.mark.parametrize(
+    ("more", "newest"),
+    [
+        ({"serviceRegistries": [{"registryArn": "r"}]}, {}),
+        ({}, {"serviceConnectConfiguration": {"enabled": True}}),
+        ({}, {"volumeConfigurations": [{"name": "data"}]}),
+    ],
+)
+def test_a_service_with_another_way_in_is_not_copied(more: dict[str, t.Any], newest: dict[str, t.Any]) -> None:
+    """The new release would be used before it gets weight."""
+    plans.refuse_copy("web", service(serviceConnectConfiguration={"enabled": False}))
+    with pytest.raises(InvalidInput, match="by hand, with 0 tasks"):
+        plans.refuse_copy("web", {**service(**newest), **more})
 
 
 @pytest.mark.parametrize(
