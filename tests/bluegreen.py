@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from cloud import Cloud, Load, Site, forward, site
-from policies import MODULE_KEY
+from policies import key_of
 from postgres_cluster import until as wait_until
 from servers import Runner
 
@@ -74,7 +74,7 @@ class Shop:
     def options(self, **more: t.Any) -> dict[str, t.Any]:
         """Return the module's options: quick steps, and the image v2."""
         given: dict[str, t.Any] = {
-            **self.access,
+            **self.access(),
             **self.place,
             "test": self.site.test_rule,
             "settle": 0.6,
@@ -89,10 +89,9 @@ class Shop:
             given["images"] = {"app": "app:v2"}
         return {key: each for key, each in {**given, **more}.items() if each is not None}
 
-    @property
-    def access(self) -> dict[str, t.Any]:
-        """The options that lead to the cloud."""
-        return {"endpoint_url": self.site.cloud.endpoint_url, "access_key": MODULE_KEY, "secret_key": SECRET, "region": "eu-central-1"}
+    def access(self, module: str = "ecs_bluegreen") -> dict[str, t.Any]:
+        """Return the options that lead a module to the cloud."""
+        return {"endpoint_url": self.site.cloud.endpoint_url, "access_key": key_of(module), "secret_key": SECRET, "region": "eu-central-1"}
 
     @property
     def place(self) -> dict[str, t.Any]:
@@ -112,9 +111,10 @@ class Shop:
         """Start the module; :meth:`finish` returns its result."""
         return self.run.start("ecs_bluegreen", self.options(**more))
 
-    def info(self) -> dict[str, t.Any]:
+    def info(self, engine: str = "weighted") -> dict[str, t.Any]:
         """Run the info module."""
-        return self.run("ecs_bluegreen_info", {**self.access, **self.place})
+        place = self.place if engine == "weighted" else {"cluster": self.site.cluster, "name": self.site.name}
+        return self.run("ecs_bluegreen_info", {**self.access("ecs_bluegreen_info"), "engine": engine, **place})
 
     def patched(self, patch: str, **more: t.Any) -> t.Any:
         """Start the module in a process that runs this first."""
@@ -160,11 +160,11 @@ class Shop:
 
 
 @contextlib.contextmanager
-def shop(cloud: Cloud, name: str, run: Runner, folder: pathlib.Path, drain: int = 30, image: str = "app:v1") -> t.Iterator[Shop]:
-    """Yield a web service with two healthy tasks in blue."""
+def shop(cloud: Cloud, name: str, run: Runner, folder: pathlib.Path, drain: int = 30, count: int = 2) -> t.Iterator[Shop]:
+    """Yield a web service with healthy tasks of v1 in blue, two of them if it is not said otherwise."""
     with site(cloud, name, drain) as made:
-        made.service(f"{name}-blue", image, made.blue)
-        made.wait_healthy(made.blue)
+        made.service(f"{name}-blue", "app:v1", made.blue, count)
+        made.wait_healthy(made.blue, count)
         yield Shop(made, run, folder)
 
 

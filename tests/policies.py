@@ -1,12 +1,16 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The policies of docs/aws.md, the calls that modules made in the tests, and those that stand in their code."""
+"""The policies of docs/aws.md: made from the calls that modules made in the tests, and compared with those that stand in their code.
+
+``MAINSTAY_RECORD_CALLS=1 pytest ...`` adds the calls of the tests that run to ``tests/fixtures/aws_calls.json``; ``python tests/policies.py`` writes the page.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
+import os
 import pathlib
 import re
 import typing as t
@@ -16,8 +20,8 @@ from botocore import xform_name
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CODE = ROOT / "plugins" / "module_utils" / "_aws"
-MODULE_KEY = "AKIAMODULE"
-"""The access key that modules use in the tests, so that their calls are told from those of the tests."""
+PAGE = ROOT / "docs" / "aws.md"
+CALLS = ROOT / "tests" / "fixtures" / "aws_calls.json"
 
 CLIENTS = {
     "ecs_bluegreen": {
@@ -33,8 +37,30 @@ CLIENTS = {
 
 PREFIXES = {"elbv2": "elasticloadbalancing"}
 """Services whose actions have another prefix than boto3's name."""
-NO_CALLS = {"iam:PassRole"}
-"""Actions that are asked for by a call of another service."""
+RESOURCES: dict[str, str | list[str]] = {
+    "elasticloadbalancing:ModifyListener": ["LISTENER", "TEST_LISTENER"],
+    "elasticloadbalancing:ModifyRule": ["RULE", "TEST_RULE"],
+    "application-autoscaling:RegisterScalableTarget": "arn:aws:application-autoscaling:REGION:ACCOUNT:scalable-target/*",
+    "ssm:DeleteParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
+    "ssm:GetParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
+    "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
+    "route53:ChangeResourceRecordSets": "arn:aws:route53:::hostedzone/ZONE",
+    "route53:GetHostedZone": "arn:aws:route53:::hostedzone/ZONE",
+    "route53:ListResourceRecordSets": "arn:aws:route53:::hostedzone/ZONE",
+}
+"""What an action is allowed on, if that can be less than everything (Service Authorization Reference)."""
+
+WITHOUT_CALL: dict[str, list[dict[str, t.Any]]] = {
+    "ecs_bluegreen": [
+        {
+            "Effect": "Allow",
+            "Action": ["iam:PassRole"],
+            "Resource": ["TASK_ROLE", "EXECUTION_ROLE", "INFRASTRUCTURE_ROLE"],
+            "Condition": {"StringEquals": {"iam:PassedToService": ["ecs-tasks.amazonaws.com", "ecs.amazonaws.com"]}},
+        }
+    ]
+}
+"""Statements for what other actions ask for (ECS Developer Guide, "Grant a user permissions to pass an IAM role to ECS")."""
 
 
 def action(service: str, operation: str) -> str:
@@ -42,13 +68,27 @@ def action(service: str, operation: str) -> str:
     return f"{PREFIXES.get(service, service)}:{operation}"
 
 
-def policies() -> dict[str, set[str]]:
-    """Return the actions of each module's policy in the page about AWS."""
-    text = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
-    found = {}
-    for name, body in re.findall(r"### Permissions of `(\w+)`\n.*?```json\n(.*?)```", text, re.DOTALL):
-        found[name] = {each for statement in json.loads(body)["Statement"] for each in statement["Action"]}
-    return found
+def known() -> dict[str, list[str]]:
+    """Return the actions of the calls that each module made in the tests."""
+    return dict(json.loads(CALLS.read_text(encoding="utf-8")))
+
+
+def policy(module: str) -> dict[str, t.Any]:
+    """Return the policy of a module."""
+    by_resource: dict[str, list[str]] = {}
+    for name in known()[module]:
+        by_resource.setdefault(json.dumps(RESOURCES.get(name, "*")), []).append(name)
+    statements = [{"Effect": "Allow", "Action": names, "Resource": json.loads(resource)} for resource, names in sorted(by_resource.items())]
+    return {"Version": "2012-10-17", "Statement": statements + WITHOUT_CALL.get(module, [])}
+
+
+def with_policies(text: str) -> str:
+    """Return the page with the policy of each module that has a section for it."""
+
+    def filled(found: re.Match[str]) -> str:
+        return f"{found[1]}```json\n{json.dumps(policy(found[2]), indent=2)}\n```"
+
+    return re.sub(r"(### Permissions of `(\w+)`\n[^#]*?)```json\n.*?```", filled, text, flags=re.DOTALL)
 
 
 def in_code(module: str) -> set[str]:
@@ -73,10 +113,27 @@ def calls_client(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "_client"
 
 
-def recorded(calls: t.Iterable[t.Mapping[str, t.Any]]) -> set[str]:
-    """Return the actions of the calls that a module made.
+def key_of(module: str) -> str:
+    """Return the access key that a module uses in the tests, so that its calls are told from those of others."""
+    return f"AKIA{module.replace('_', '').upper()}"
+
+
+def compare(module: str, calls: t.Iterable[t.Mapping[str, t.Any]], all_of_them: bool = False) -> None:
+    """Fail if a module made calls that are not known, or if it did not make all that are.
 
     Args:
+        module: its name.
         calls: what the cloud of the tests has recorded.
+        all_of_them: whether these calls are all that the module ever makes.
     """
-    return {action(call["service"], call["operation"]) for call in calls if call["access_key"] == MODULE_KEY}
+    made = {action(call["service"], call["operation"]) for call in calls if call["access_key"] == key_of(module)}
+    if os.environ.get("MAINSTAY_RECORD_CALLS"):
+        found = known()
+        found[module] = sorted(made | set(found.get(module, [])))
+        CALLS.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    expected = set(known()[module])
+    assert made <= expected and (made == expected or not all_of_them), (module, made ^ expected)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_policies(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

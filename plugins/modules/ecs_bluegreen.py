@@ -12,7 +12,10 @@ version_added: "0.1.0"
 description:
   - With O(engine=weighted), two ECS services and two target groups, blue and green, stand behind one rule of an application load balancer. The new release
     starts in the service that is idle, is proven, and gets traffic by weights, in steps with gates between them. The old one runs until the last bake is over.
-  - With O(engine=native), ECS itself does this with one service; the module starts, watches, and stops it.
+  - With O(engine=native), ECS itself does this with one service; the module starts, watches, and stops it. With O(smoke_test) it gives the service a pause
+    at C(POST_TEST_TRAFFIC_SHIFT), which it answers itself, and takes away with the next deployment that has no O(smoke_test).
+  - The first release needs the service of the colour that the rule goes to, with its load balancer and 0 tasks, and O(desired_count). It gets all of the
+    traffic at once, since nothing serves that could take it back. The other service is made like the first one.
   - Every failure before or during the move gives the old weights back and leaves the old release running. A run that was cut off is taken up or taken back
     by the next one.
   - Which colour is live is read from the rule's weights alone. The rule is read again before each change and at each look; if somebody else has changed it,
@@ -128,7 +131,7 @@ options:
     type: float
     default: 30
   desired_count:
-    description: Tasks of the new release. By default as many as the live one has or shall have, whichever is more.
+    description: Tasks of the new release. By default as many as the live one has or shall have, whichever is more. Needed if it has none.
     type: int
   healthy_percent:
     description: So many of the new release's tasks must be healthy targets.
@@ -213,7 +216,7 @@ options:
   on_interrupted:
     description:
       - What becomes of a deployment that was cut off. V(rollback) takes it back and then deploys. V(resume) goes on with it if it has the wanted release.
-      - One that was only stopping the old release is always finished.
+      - One that was only stopping the old release is always finished; so is one whose release a person has given all of the traffic since.
     type: str
     choices: [rollback, resume, fail]
     default: rollback
@@ -221,7 +224,7 @@ options:
     description: Name of the parameter of Systems Manager. By default C(/mainstay/bluegreen/CLUSTER/NAME).
     type: str
   lock_ttl:
-    description: Seconds without a sign of life after which a run counts as dead.
+    description: Seconds without a sign of life after which a run counts as dead. At least four times O(poll_interval).
     type: int
     default: 120
   rollback_timeout:

@@ -11,6 +11,7 @@ short_description: Tell which colour of a blue/green pair on Amazon ECS serves, 
 version_added: "0.1.0"
 description:
   - Reads the production rule, both services, their targets, and the record of a deployment that is not finished. Changes nothing.
+  - With O(engine=native), it reads the one service and its deployment by ECS.
 options:
   cluster:
     description: Name or ARN of the cluster.
@@ -20,14 +21,17 @@ options:
     description: Name of what is deployed, as M(mainstay.ops.ecs_bluegreen) has it.
     type: str
     required: true
-  production:
-    description: ARN of the listener rule that production comes in by, or of the listener.
+  engine:
+    description: Who moves the traffic, M(mainstay.ops.ecs_bluegreen) or ECS.
     type: str
-    required: true
+    choices: [weighted, native]
+    default: weighted
+  production:
+    description: ARN of the listener rule that production comes in by, or of the listener. Needed with O(engine=weighted).
+    type: str
   target_groups:
-    description: ARNs of the two target groups.
+    description: ARNs of the two target groups. Needed with O(engine=weighted).
     type: dict
-    required: true
     suboptions:
       blue:
         description: That of the service blue.
@@ -75,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 live_color:
-  description: The colour that has all of the traffic; empty if both have some.
+  description: The colour that has all of the traffic; empty if both have some, and with O(engine=native).
   type: str
   returned: success
 weights:
@@ -83,7 +87,7 @@ weights:
   type: dict
   returned: success
 task_definition:
-  description: ARN of the task definition of the live colour.
+  description: ARN of the task definition of the live colour; with O(engine=native) of the one that serves until a deployment is finished.
   type: str
   returned: success
 images:
@@ -97,8 +101,11 @@ services:
   type: dict
   returned: success
 deployment:
-  description: The deployment that is not finished, with C(state) (V(running), V(paused), V(interrupted)), C(holder), C(source), C(target), C(share) and
-    C(definition). Empty if there is none.
+  description:
+    - The deployment that is not finished, with C(state) (V(running), V(paused), V(interrupted)), C(holder), C(source), C(target), C(share) and
+      C(definition). Empty if there is none.
+    - With O(engine=native), C(source) is the task definition that served before and C(target) the new revision of the service; beside them are C(stage) and
+      C(arn).
   type: dict
   returned: success
 """
@@ -106,7 +113,7 @@ deployment:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_info import inspect
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_info import inspect, inspect_native
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
@@ -120,8 +127,9 @@ def argument_spec() -> dict[str, t.Any]:
     return {
         "cluster": {"type": "str", "required": True},
         "name": {"type": "str", "required": True},
-        "production": {"type": "str", "required": True},
-        "target_groups": {"type": "dict", "required": True, "options": pair},
+        "engine": {"type": "str", "choices": ["weighted", "native"], "default": "weighted"},
+        "production": {"type": "str"},
+        "target_groups": {"type": "dict", "options": pair},
         "services": {"type": "dict", "options": pair},
         "lock_name": {"type": "str"},
     }
@@ -129,11 +137,15 @@ def argument_spec() -> dict[str, t.Any]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = AnsibleAWSModule(
+        argument_spec=argument_spec(), supports_check_mode=True, required_if=[("engine", "weighted", ("production", "target_groups"))]
+    )
     params = module.params
     try:
-        lock = Lock(client(module, "ssm", "ThrottlingException"), params["lock_name"] or default_name(params["cluster"], params["name"]))
         ecs = Ecs(client(module, "ecs", "ThrottlingException"), params["cluster"])
+        if params["engine"] == "native":
+            module.exit_json(**inspect_native(ecs, params))
+        lock = Lock(client(module, "ssm", "ThrottlingException"), params["lock_name"] or default_name(params["cluster"], params["name"]))
         module.exit_json(**inspect(ecs, LoadBalancing(client(module, "elbv2")), lock, params))
     except MainstayError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import shlex
 import typing as t
+import urllib.request
 
 import pytest
 from bluegreen import LONG, NATIVE, SABOTAGE, Shop, forward, native_shop, shop, short_name, until
 from cloud import Cloud, cloud, site
-from policies import policies, recorded
+from policies import compare
 from ports import free_port
 from servers import Runner
 
 LEAST_REQUESTS = 2000
+POLLS = 12
+"""So many more looks one deployment may need than another until its tasks run."""
 MOST_WRITES = 60
 
 
@@ -25,7 +30,8 @@ def running() -> t.Iterator[Cloud]:
     with cloud() as started:
         yield started
         assert started.control("state")["errors"] == {}
-        assert recorded(started.control("calls")) <= policies()["ecs_bluegreen"]
+        compare("ecs_bluegreen", started.control("calls"))
+        compare("ecs_bluegreen_info", started.control("calls"))
 
 
 @pytest.fixture
@@ -117,19 +123,29 @@ def test_a_kill_on_the_way_back_is_ended_by_the_next_run(web: Shop) -> None:
     assert 10 < number < MOST_WRITES and load.lost == 0, (number, load.answers)
 
 
+SLOW = "/sleep/8"
+"""Requests that take so many seconds that a busy machine cannot be slower."""
+SITUATIONS: dict[str, tuple[int, float, str, dict[str, t.Any]]] = {
+    "": (600, 500, SLOW, {"settle": 11}),
+    "no settle": (30, 500, "/", {"settle": 11}),
+    "no drain": (0, 10, SLOW, {"settle": 0.3, "bake": 0}),
+    "shift before attach": (30, 10, "/", {"settle": 0.3}),
+}
+"""Deregistration delay and propagation of rules in seconds of AWS, what clients ask for, and the module's options."""
+
+
 @pytest.mark.parametrize("name", ["", *SABOTAGE])
 def test_only_a_wrong_order_loses_requests(running: Cloud, run_module: Runner, tmp_path: pathlib.Path, name: str) -> None:
     """Without the wait until weights are in force, without draining, and with traffic before there are tasks; so the other tests can fail."""
+    drain, propagation, path, options = SITUATIONS[name]
     before = running.control("state")["propagation"]
-    slow = name == "no drain"
-    running.control("set", propagation=before if slow else 40)
     try:
-        with shop(running, short_name(f"sabotage {name}"), run_module, tmp_path, drain=0 if slow else 30) as web:
-            options = {"settle": 0.2, "bake": 0} if slow else {"settle": 1.2}
-            with web.load("/sleep/2" if slow else "/") as load:
+        with shop(running, short_name(f"sabotage {name}"), run_module, tmp_path, drain=drain) as web:
+            running.control("set", propagation=propagation)
+            with web.load(path) as load:
                 made = web.sabotaged(name, **options) if name else web(**options)
                 web.site.settle()
-        assert (load.lost == 0) == (name == ""), (made, load.answers)
+        assert made["phase"] == "finished" and (load.lost == 0) == (name == ""), (made, load.answers)
     finally:
         running.control("set", propagation=before)
 
@@ -160,6 +176,145 @@ def test_lost_and_refused_calls_end_well(web: Shop, fault: str) -> None:
     web.is_whole("app:v2")
 
 
+WRITES = (
+    ("ssm", "PutParameter"),
+    ("elbv2", "ModifyRule"),
+    ("application-autoscaling", "RegisterScalableTarget"),
+    ("ecs", "RunTask"),
+    ("ecs", "UpdateService"),
+)
+"""What the module changes before a release gets traffic."""
+
+
+def test_a_missing_permission_moves_no_traffic(web: Shop) -> None:
+    """Whichever it is: it is named, and everything is as before. So that it is found before, all kinds of writes come before the first weight."""
+    target = autoscaled(web)
+    web(images={"app": "app:v2"})
+    web(state="rolled_back")
+    options = {"images": {"app": "app:v3"}, "migration": {"container": "app", "command": ["true"]}}
+    for service, operation in WRITES:
+        web.site.cloud.fault("error", service, operation, code="AccessDeniedException", status=400)
+        with web.load(pause=0.1) as load:
+            refused = web(**options)
+        web.site.cloud.control("mend")
+        assert refused["failed"] and f"the permission for the call {operation}" in refused["msg"], (operation, refused)
+        assert load.lost == 0 and set(load.answers) == {"app:v1"} and not any("% of the traffic goes" in event for event in refused.get("events", []))
+        web.is_whole("app:v1")
+        is_free(web, target)
+
+
+def test_the_rule_of_a_service_under_maintenance_is_left_alone(web: Shop) -> None:
+    """Somebody answers for the whole service with a page of theirs in the middle of a canary: both versions are told."""
+    process = web.start(strategy="canary", step_percent=20, step_bake=LONG)
+    until(lambda: web.site.live_weights() == (80, 20), "the canary")
+    page = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}]
+    web.site.elb.modify_rule(RuleArn=web.site.rule, Actions=page)
+    failed = web.finish(process)
+    assert failed["reason"] == "conflict" and failed["live"][0]["Type"] == "fixed-response", failed
+    assert failed["expected"][0]["Type"] == "forward" and failed["weights"] == {"blue": 0, "green": 0}
+    assert web.site.elb.describe_rules(RuleArns=[web.site.rule])["Rules"][0]["Actions"][0]["Type"] == "fixed-response"
+    assert "does not forward" in web()["msg"]
+    web.weights(0, 100)
+    made = web()
+    assert made["phase"] == "finished" and not made["rolled_back"], made
+    web.is_whole("app:v2")
+
+
+def test_calls_do_not_grow_with_the_length_of_a_deployment(web: Shop) -> None:
+    """Beyond those of each look, of which there are as many more of each kind."""
+    short, long = (web(images={"app": f"app:v{bake}"}, bake=bake)["api_calls"] for bake in (1, 4))
+    more = {name: long[name] - short.get(name, 0) for name in long}
+    looks = more["elbv2:DescribeRules"]
+    assert looks > 5 and long.keys() == short.keys(), (short, long)
+    for name, count in more.items():
+        polled = name in ("elbv2:DescribeRules", "ecs:DescribeServices", "elbv2:DescribeTargetHealth")
+        assert abs(count - (looks if polled else 0)) <= POLLS, (name, count, looks, short, long)
+
+
+def test_a_long_probe_does_not_cost_the_lock(web: Shop) -> None:
+    """It lives while the probe takes longer than a lock without a sign of life does."""
+    probe = {"checks": [{"type": "http", "url": web.test_url()}], "duration": 5, "interval": 0.5}
+    process, seen = web.start(lock_ttl=1, smoke_test=probe), []
+    until(lambda: web.info()["deployment"], "the lock")
+    while process.poll() is None:
+        seen.append(web.info()["deployment"].get("state", "over"))
+    assert web.finish(process)["phase"] == "finished" and set(seen) <= {"running", "over"} and len(seen) > 3, seen
+    web.is_whole("app:v2")
+
+
+def test_a_whole_task_definition_and_other_names(running: Cloud, run_module: Runner, tmp_path: pathlib.Path) -> None:
+    """With as many tasks as are asked for, of which not all have to be healthy; a lock of another name, and autoscaling that is left as it is."""
+    with shop(running, "spec", run_module, tmp_path) as web:
+        target = autoscaled(web)
+        container = {"name": "app", "image": "app:v2", "portMappings": [{"containerPort": 8080}], "stopTimeout": 10}
+        spec = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512", "containerDefinitions": [container]}
+        names = {"blue": "spec-blue", "green": "another"}
+        options = {"task_definition_spec": spec, "services": names, "desired_count": 3, "healthy_percent": 60, "autoscaling": "leave"}
+        process = web.start(bake=LONG, lock_name="/lock/spec", lock_ttl=1, **options)
+        until(lambda: web.site.live_weights() == (0, 100), "the new release")
+        is_free(web, target)
+        locks = web.site.cloud.client("ssm").describe_parameters()["Parameters"]
+        assert "/lock/spec" in [row["Name"] for row in locks] and web.parameters() == []
+        process.kill()
+        process.communicate()
+        more = {"services": names, "lock_name": "/lock/spec", "state": "aborted"}
+        until(lambda: not web(check=True, **more)["failed"], "the death of the lock")
+        assert web(**more)["rolled_back"]
+        web.is_whole("app:v1")
+        assert web.site.states(web.site.blue) == ["healthy"] * 2
+        made = web(**options)
+        assert made["phase"] == "finished" and web.site.states(web.site.green) == ["healthy"] * 3, made
+        assert web.site.describe("another")["desiredCount"] == 3
+
+
+def test_limits_end_a_deployment(web: Shop) -> None:
+    """Failed tasks, an alarm without data, a migration that hangs; and what is done by force."""
+    crashed = web(images={"app": "app:v2-crash"}, max_failed_tasks=1)
+    assert "1 of its tasks have failed" in crashed["msg"]
+    row = {"Namespace": "Test", "MetricName": "x", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1}
+    web.site.cloud.client("cloudwatch").put_metric_alarm(AlarmName="silent", ComparisonOperator="GreaterThanThreshold", **row)
+    silent = web(alarms=["silent"], alarm_on_insufficient="fail")
+    assert "silent is in INSUFFICIENT_DATA" in silent["msg"] and silent["rolled_back"]
+    hung = web(migration={"container": "app", "command": ["sleep", "60"], "timeout": 1})
+    assert "it did not end within 1 s" in hung["msg"] and hung["rolled_back"]
+    web.is_whole("app:v1")
+    assert not web(images={"app": "app:v1"})["changed"]
+    forced = web(images={"app": "app:v1"}, force=True)
+    assert forced["phase"] == "finished" and forced["live_color"] == "green"
+    again = web(images={"app": "app:v2-crash"}, max_failed_tasks=1)
+    assert "1 of its tasks have failed" in again["msg"], "a new deployment counts anew"
+    web.is_whole("app:v1")
+
+
+def test_what_cannot_be_taken_back_is_said_with_the_command(web: Shop) -> None:
+    """AWS refuses to write the old weights until the time is over; the command does it, and the next run puts the rest in order."""
+    process = web.start(strategy="canary", step_percent=20, step_bake=LONG, rollback_timeout=1)
+    until(lambda: web.site.live_weights() == (80, 20), "the canary")
+    web.site.cloud.fault("error", "elbv2", "ModifyRule", code="AccessDenied", status=403, count=99)
+    process.terminate()
+    failed = web.finish(process)
+    assert failed["reason"] == "rollback_failed" and web.site.live_weights() == (80, 20), failed
+    web.site.cloud.control("mend")
+    words = shlex.split(failed["command"])
+    assert words[:5] == ["aws", "elbv2", "modify-rule", "--rule-arn", web.site.rule] and words[5] == "--actions"
+    web.site.elb.modify_rule(RuleArn=words[4], Actions=json.loads(words[6]))
+    assert web.site.live_weights() == (100, 0)
+    assert web(state="aborted")["phase"] == "finished"
+    web.is_whole("app:v1")
+
+
+def test_going_back_from_a_broken_release(web: Shop) -> None:
+    """Its tasks being ill is the reason to go back, and no reason not to."""
+    assert web(images={"app": "app:v2"})["phase"] == "finished"
+    for task in web.site.cloud.tasks("app:v2"):
+        urllib.request.urlopen(f"http://{task['address']}:{task['port']}/health/fail", b"", timeout=30).close()
+    until(lambda: set(web.site.states(web.site.green)) == {"unhealthy"}, "the illness of green")
+    assert web(images={"app": "app:v3"})["reason"] == "live_unhealthy"
+    back = web(state="rolled_back")
+    assert back["phase"] == "finished", back
+    web.is_whole("app:v1")
+
+
 def test_a_listeners_default_action_is_moved(running: Cloud, run_module: Runner, tmp_path: pathlib.Path) -> None:
     """Without a rule of its own."""
     with site(running, "default") as made:
@@ -179,10 +334,14 @@ def test_ecs_itself_takes_a_release_back(native: Shop) -> None:
     with native.load() as load:
         failed = native(**{**NATIVE, "images": {"app": "app:v2-errors"}, "smoke_test": probe})
     assert failed["reason"] == "rolled_back" and failed["rolled_back"] and load.lost == 0, (failed, load.answers)
+    late = native(**{**NATIVE, "wait_timeout": 1})
+    assert "it was not done within 1 s" in late["msg"] and late["rolled_back"] and late["steps"] == [], late
     hook = {"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]}
     configuration = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1, "lifecycleHooks": [hook]}
     native.site.ecs.update_service(cluster=native.site.cluster, service=native.site.name, deploymentConfiguration=configuration)
     assert native(**NATIVE)["phase"] == "paused"
+    seen = native.info("native")
+    assert seen["images"] == {"app": "app:v1"} and (seen["deployment"]["state"], seen["deployment"]["stage"]) == ("paused", "POST_SCALE_UP"), seen
     assert native(**NATIVE)["reason"] == native(**{**NATIVE, "images": {"app": "app:v3"}})["reason"] == "paused"
     aborted = native(**{**NATIVE, "state": "aborted"})
     assert aborted["rolled_back"] and not native(**{**NATIVE, "state": "aborted"})["changed"]

@@ -11,8 +11,8 @@ import typing as t
 
 import pytest
 from bluegreen import LONG, NATIVE, SECRET, Shop, native_shop, shop, short_name, until
-from cloud import Cloud, cloud
-from policies import policies, recorded
+from cloud import Cloud, cloud, site
+from policies import compare
 from servers import Runner
 
 LEAST_REQUESTS = 2000
@@ -25,7 +25,8 @@ def running() -> t.Iterator[Cloud]:
     with cloud() as started:
         yield started
         assert started.control("state")["errors"] == {}
-        assert recorded(started.control("calls")) <= policies()["ecs_bluegreen"]
+        compare("ecs_bluegreen", started.control("calls"))
+        compare("ecs_bluegreen_info", started.control("calls"))
 
 
 @pytest.fixture
@@ -182,6 +183,24 @@ def test_migration_scaling_and_tasks(web: Shop) -> None:
     web.is_whole("app:v7")
 
 
+def test_the_first_release_needs_an_empty_service(running: Cloud, run_module: Runner, tmp_path: pathlib.Path) -> None:
+    """Without one the module says what to make; with one it gives the release all of the traffic at once, and there is nothing to go back to."""
+    with site(running, "first") as made:
+        web = Shop(made, run_module, tmp_path)
+        refused = web()
+        assert "there is no service first-blue" in refused["msg"] and "0 tasks are enough, and give desired_count" in refused["msg"]
+        made.service("first-blue", "app:placeholder", made.blue, 0)
+        assert "first-blue has no task" in web()["msg"]
+        planned, done = (web(desired_count=1, strategy="canary", check=check) for check in (True, False))
+        assert done["phase"] == "finished" and [step["share"] for step in done["steps"]] == [100], done
+        assert planned["actions"] == done["actions"] and "the first release" in done["actions"][0]
+        web.is_whole("app:v2")
+        assert made.states(made.green) == ["healthy"] and not web(state="rolled_back")["changed"]
+        failed = web(desired_count=1, images={"app": "app:v3-unready"}, start_timeout=1.5)
+        assert failed["reason"] == "rolled_back" and failed["live_color"] == "green"
+        web.is_whole("app:v2")
+
+
 def test_wrong_options_are_one_sentence(web: Shop) -> None:
     """Before anything is changed."""
     before = web.site.cloud.calls()
@@ -194,6 +213,11 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
         ({"cluster": "nowhere"}, "there is no cluster nowhere"),
         ({"smoke_test": {"checks": [{"type": "smtp"}]}}, "could not plan smoke_test"),
         ({"engine": "native"}, "there is no active service of this name"),
+        ({"settle": -1}, "could not use the option settle"),
+        ({"task_definition": "nowhere:7"}, "could not read the task definition nowhere:7"),
+        ({"task_definition_spec": {"container_definitions": []}}, 'Unknown parameter in input: "container_definitions"'),
+        ({"production": default_rule(web)}, "give the listener's ARN instead"),
+        ({"alarms": ["nowhere"]}, "there is no alarm nowhere"),
     )
     started = [(web.start(**options), options, words) for options, words in wrong]
     for process, options, words in started:
@@ -203,9 +227,15 @@ def test_wrong_options_are_one_sentence(web: Shop) -> None:
     refused = web.run("ecs_bluegreen", nobody, AWS_EC2_METADATA_DISABLED="true")
     assert "Unable to locate credentials; see whether credentials" in refused["msg"], refused
     web.site.cloud.fault("error", "ssm", "GetParameter", code="AccessDeniedException", status=400, count=9)
-    assert "give the role the permission" in web()["msg"]
+    assert "give the role the permission for the call GetParameter" in web()["msg"]
     made = web.site.cloud.calls() - before
     assert not {name for name in made if re.search(r":(Put|Modify|Update|Create|Register|Run|Tag)", name)}
+
+
+def default_rule(web: Shop) -> str:
+    """Return the ARN of the production listener's default rule."""
+    rules = web.site.elb.describe_rules(ListenerArn=web.site.listener)["Rules"]
+    return str(next(rule["RuleArn"] for rule in rules if rule["IsDefault"]))
 
 
 @pytest.fixture
@@ -235,3 +265,5 @@ def test_ecs_itself_moves_the_traffic(native: Shop) -> None:
     assert not native(**{**NATIVE, "state": "rolled_back"})["changed"]
     native.site.settle()
     assert native.site.get() == (200, "app:v1")
+    seen = native.info("native")
+    assert (seen["task_definition"], seen["images"], seen["deployment"]) == (back["task_definition"], {"app": "app:v1"}, {})

@@ -9,10 +9,11 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_plan as plans
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_native import ENDED, source_definition, waiting_hook
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 
 def inspect(ecs: Ecs, elb: LoadBalancing, lock: Lock, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -31,6 +32,46 @@ def inspect(ecs: Ecs, elb: LoadBalancing, lock: Lock, params: t.Mapping[str, t.A
         "images": live.get("images", {}),
         "services": services,
         "deployment": left(lock),
+    }
+
+
+def inspect_native(ecs: Ecs, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the result of the info module for a service that ECS itself deploys to.
+
+    Raises:
+        InvalidInput: there is no such service.
+    """
+    name = params["name"]
+    service = ecs.services([name]).get(name)
+    if service is None:
+        cause = f"there is no active service of this name in the cluster {params['cluster']}"
+        raise InvalidInput(f"read the service {name}", cause, "see whether cluster, name and region are right")
+    running = next((row for row in ecs.service_deployments(name) if row["status"] not in ENDED), None)
+    unfinished = describe_deployment(ecs, running) if running else {}
+    definition = unfinished.get("source") or service["taskDefinition"]
+    return {
+        "changed": False,
+        "live_color": "",
+        "weights": {},
+        "task_definition": definition,
+        "images": plans.images_of(ecs.definition(definition)),
+        "services": {},
+        "deployment": unfinished,
+    }
+
+
+def describe_deployment(ecs: Ecs, running: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Describe a deployment by ECS that is not finished."""
+    found = ecs.service_deployment(running["serviceDeploymentArn"])
+    return {
+        "state": "paused" if waiting_hook(found) else "running",
+        "holder": "Amazon ECS",
+        "source": source_definition(ecs, found),
+        "target": running["targetServiceRevisionArn"],
+        "share": round((found.get("targetServiceRevision") or {}).get("requestedProductionTrafficWeight", 0.0)),
+        "definition": ecs.revision(running["targetServiceRevisionArn"]).get("taskDefinition", ""),
+        "stage": found.get("lifecycleStage") or found["status"],
+        "arn": running["serviceDeploymentArn"],
     }
 
 

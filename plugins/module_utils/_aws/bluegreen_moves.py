@@ -191,11 +191,16 @@ class Mover:
             if self._record.deployment != self._deployment:
                 self._cloud.lock.write(deployment=self._deployment)
 
+            shown: set[str] = set()
+
             def look() -> plans.Verdict:
                 health = self._cloud.elb.health(self._site.groups[move.target])
                 phase.reach(min(count, plans.healthy(health)))
-                limits = (self._params["healthy_percent"], self._params["max_failed_tasks"])
-                return plans.judge_start(self._service(move.target), self._deployment, health, *limits)
+                limits, seen = (self._params["healthy_percent"], self._params["max_failed_tasks"]), self._service(move.target)
+                if not shown and plans.primary(seen).get("id") != self._deployment:  # ECS may answer what was before the change for a moment
+                    return plans.Verdict(why="ECS does not show the new deployment yet")
+                shown.add(self._deployment)
+                return plans.judge_start(seen, self._deployment, health, *limits)
 
             try:
                 self._until(f"start {name}", look, self._params["start_timeout"], self._params["healthy_polls"])
@@ -273,7 +278,11 @@ class Mover:
 
     def finish(self, move: Move) -> None:
         """Stop the old release; the lock is held. Users are on the new one, so that what goes wrong from here on is a warning."""
-        self._cloud.lock.write(phase=plans.RETIRING)
+        try:
+            self._cloud.lock.write(phase=plans.RETIRING)
+        except (AwsError, NoReply) as error:
+            step = "the new release serves and the old one runs still; run the same again with on_interrupted resume"
+            raise MainstayError(f"retire {move.source}", error, step) from error
         keep, name = self._params["keep_old"], self._site.names[move.source]
         try:
             with current().phase(f"retire {move.source}"):

@@ -97,6 +97,12 @@ def refuse_service(service: t.Mapping[str, t.Any]) -> None:
             raise InvalidInput(doing, f"its load balancer has no advancedConfiguration.{field}", "give the service one, or use engine weighted")
 
 
+def source_definition(ecs: Ecs, deployment: t.Mapping[str, t.Any]) -> str:
+    """Return the task definition that served before a deployment; empty for a service's first."""
+    sources = deployment.get("sourceServiceRevisions") or []
+    return str(ecs.revision(sources[0]["arn"]).get("taskDefinition", "")) if sources else ""
+
+
 @dataclasses.dataclass(frozen=True)
 class NativePlan:
     """What is to be done.
@@ -217,10 +223,11 @@ class NativeBlueGreen:
         if waiting_hook(found) and not self._probes(found):
             cause = f"the deployment {arn} of {definition} is paused at {found.get('lifecycleStage')}"
             raise MainstayError(doing, cause, "promote it with state promoted, or take it back with state aborted", reason="paused")
-        base = self._source_of(found) or live
+        base = source_definition(self._ecs, found) or live
         if self._definitions.wanted(base)[0] == definition:
             return NativePlan("follow", arn, definition, {}, base, {}, (f"follow the deployment {arn}",))
-        raise MainstayError(doing, f"the deployment {arn} of {definition} is not finished", "wait for its end, or take it back with state aborted", reason="busy")
+        cause = f"the deployment {arn} of {definition} is not finished"
+        raise MainstayError(doing, cause, "wait for its end, or take it back with state aborted", reason="busy")
 
     def _probes(self, deployment: t.Mapping[str, t.Any]) -> bool:
         """Tell whether a pause of a deployment is the one in which the release is probed."""
@@ -228,11 +235,7 @@ class NativeBlueGreen:
 
     def _source_definition(self, arn: str) -> str:
         """Return the task definition that served before a deployment; empty for a service's first."""
-        return self._source_of(self._ecs.service_deployment(arn))
-
-    def _source_of(self, deployment: t.Mapping[str, t.Any]) -> str:
-        sources = deployment.get("sourceServiceRevisions") or []
-        return str(self._ecs.revision(sources[0]["arn"]).get("taskDefinition", "")) if sources else ""
+        return source_definition(self._ecs, self._ecs.service_deployment(arn))
 
     def _plan_back(self, service: t.Mapping[str, t.Any], listed: t.Sequence[t.Mapping[str, t.Any]]) -> NativePlan:
         live = service["taskDefinition"]

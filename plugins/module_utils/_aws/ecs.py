@@ -129,8 +129,8 @@ class Ecs:
     def service_deployments(self, service: str) -> list[dict[str, t.Any]]:
         """List a service's deployments, newest first."""
         with calling(f"list the deployments of {service}"):
-            rows = self._client.list_service_deployments(cluster=self._cluster, service=service, maxResults=MOST_DEPLOYMENTS, aws_retry=True)["serviceDeployments"]
-        return sorted(rows, key=lambda row: row["createdAt"], reverse=True)
+            found = self._client.list_service_deployments(cluster=self._cluster, service=service, maxResults=MOST_DEPLOYMENTS, aws_retry=True)
+        return sorted(found["serviceDeployments"], key=lambda row: row["createdAt"], reverse=True)
 
     def service_deployment(self, arn: str) -> dict[str, t.Any]:
         """Describe a service deployment."""
