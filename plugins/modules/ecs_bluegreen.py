@@ -500,13 +500,13 @@ def run(module: t.Any, calls: collections.Counter[str]) -> tuple[dict[str, t.Any
 
     gates = Gates(Watch(made("cloudwatch")), params)
     module.no_log_values.update(gates.secrets)
-    ecs = Ecs(made("ecs"), params["cluster"])
+    ecs, elb = Ecs(made("ecs"), params["cluster"]), LoadBalancing(made("elbv2"))
     if params["engine"] == "native":
-        native = NativeBlueGreen(ecs, gates, params, module.check_mode)
+        native = NativeBlueGreen(ecs, elb, gates, params, module.check_mode)
         return native.run(), native.warnings
     lock_name = params["lock_name"] or default_name(params["cluster"], params["name"])
     scaling = Autoscaling(made("application-autoscaling"), params["cluster"])
-    whole = BlueGreen(Cloud(ecs, LoadBalancing(made("elbv2")), scaling, Lock(made("ssm"), lock_name)), gates, params, module.check_mode)
+    whole = BlueGreen(Cloud(ecs, elb, scaling, Lock(made("ssm"), lock_name)), gates, params, module.check_mode)
     return whole.run(), whole.warnings
 
 

@@ -257,7 +257,7 @@ class BlueGreen:
         plans.refuse_containers(content, plans.balancer_of(world.services[live], self._site.groups[live]) or {}, self._params["migration"])
         if target not in world.services:
             plans.refuse_copy(self._site.names[live], world.services[live])
-        return Move(live, target, definition, content, live_definition, self._steps if serves else (self._whole_step,), count, old_count if serves else 0)
+        return Move(live, target, definition, content, live_definition, self._steps if serves else (self._whole_step,), count, old_count)
 
     @property
     def _whole_step(self) -> plans.Step:

@@ -21,6 +21,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import NoReply
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.definitions import Definitions, run_once
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
@@ -133,8 +134,9 @@ class NativePlan:
 class NativeBlueGreen:
     """One run."""
 
-    def __init__(self, ecs: Ecs, gates: Gates, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
-        """Take a client, gates and the module's options."""
+    def __init__(self, ecs: Ecs, elb: LoadBalancing, gates: Gates, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
+        """Take clients, gates and the module's options."""
+        self._elb, self._step_begun = elb, 0.0
         self._ecs, self._gates, self._params, self._check = ecs, gates, params, check_mode
         self._name = params["name"]
         self._definitions = Definitions(ecs, params)
@@ -160,12 +162,13 @@ class NativeBlueGreen:
             return self._result(plan, "unchanged", plan.old_definition)
         if plan.action == "begin":
             self._gates.preflight()
+            self._preflight(service, plan)
         if self._check:
             return self._result(plan, "planned", plan.definition)
         try:
             phase = self._apply(plan, service)
         except MainstayError as error:
-            error.details = {**self._result(plan, "failed", plan.old_definition), "changed": True, **error.details}
+            error.details = {**self._result(plan, "failed", plan.old_definition), "changed": bool(self.events), **error.details}
             raise
         finally:
             if (shown := current().active()) is not None:
@@ -270,6 +273,26 @@ class NativeBlueGreen:
         words.append(f"have ECS deploy {definition or 'the new revision'} to {self._name}")
         return NativePlan("begin", "", definition, content, live, update, tuple(words), tags, back)
 
+    def _preflight(self, service: t.Mapping[str, t.Any], plan: NativePlan) -> None:
+        """Refuse to begin where there would be no way back: ECS itself looks neither at the live weights nor at the health of what serves.
+
+        Raises:
+            MainstayError: traffic is split, or nothing that serves is healthy.
+        """
+        doing = f"deploy to the service {self._name}"
+        balancer = next(row for row in service["loadBalancers"] if row.get("advancedConfiguration"))
+        rule = balancer["advancedConfiguration"]["productionListenerRule"]
+        groups = {plans.BLUE: balancer["targetGroupArn"], plans.GREEN: balancer["advancedConfiguration"]["alternateTargetGroupArn"]}
+        actions = self._elb.actions([rule], to_change=False)[rule]
+        live = plans.read_traffic(actions, groups).live
+        if not live:
+            cause = f"both of its target groups get traffic ({plans.describe_weights(plans.forward_weights(actions), groups)})"
+            raise MainstayError(doing, cause, "give one of them all of it by hand", reason="conflict")
+        health = self._elb.health(groups[live])
+        if not plans.healthy(health) and not plan.back and not self._params["force"]:
+            cause = f"what serves has no healthy target ({plans.states(health)}), so there would be no way back"
+            raise MainstayError(doing, cause, "repair it, or deploy with force", reason="live_unhealthy")
+
     # The moves
 
     def _apply(self, plan: NativePlan, service: t.Mapping[str, t.Any]) -> str:
@@ -357,7 +380,9 @@ class NativeBlueGreen:
         return ""
 
     def _show(self, found: t.Mapping[str, t.Any]) -> None:
-        """Tell of a stage that has not been told of yet."""
+        """Tell of a stage that has not been told of yet, and how long a step has taken."""
+        if self.steps and found["status"] in ("IN_PROGRESS", "SUCCESSFUL"):
+            self.steps[-1]["seconds"] = round(time.monotonic() - self._step_begun, 1)
         share = (found.get("targetServiceRevision") or {}).get("requestedProductionTrafficWeight", 0.0)
         words = f"{found.get('lifecycleStage') or found['status']}, {share:g} % to the new release"
         if words != self._shown:
@@ -366,6 +391,7 @@ class NativeBlueGreen:
             self._event(words)
             if share and (not self.steps or self.steps[-1]["share"] != share):
                 self.steps.append({"share": share, "begun": stamp(), "seconds": 0.0})
+                self._step_begun = time.monotonic()
 
     def _ended(self, found: t.Mapping[str, t.Any]) -> str:
         status, why = found["status"], found.get("statusReason") or "ECS gives no reason"

@@ -44,24 +44,28 @@ class LoadBalancing:
         """Use a boto3 client with retries."""
         self._client = client
 
-    def actions(self, arns: t.Sequence[str]) -> dict[str, Actions]:
+    def actions(self, arns: t.Sequence[str], to_change: bool = True) -> dict[str, Actions]:
         """Return the actions of rules, and the default actions of listeners, by ARN.
 
+        Args:
+            arns: of rules and listeners.
+            to_change: whether they are to be changed from here.
+
         Raises:
-            InvalidInput: one of them does not exist, or is a listener's default rule.
+            InvalidInput: one of them does not exist, or is a listener's default rule and is to be changed.
         """
         found: dict[str, Actions] = {}
         for listeners in (False, True):
             asked = [arn for arn in arns if is_listener(arn) == listeners]
             if asked:
-                found |= self._listeners(asked) if listeners else self._rules(asked)
+                found |= self._listeners(asked) if listeners else self._rules(asked, to_change)
         return found
 
-    def _rules(self, arns: list[str]) -> dict[str, Actions]:
+    def _rules(self, arns: list[str], to_change: bool) -> dict[str, Actions]:
         with absent_is_wrong(f"read the rule {' and '.join(arns)}"):
             rows = self._client.describe_rules(RuleArns=arns, aws_retry=True)["Rules"]
         for row in rows:
-            if row.get("IsDefault"):  # API reference, ModifyRule: it cannot be changed as a rule
+            if to_change and row.get("IsDefault"):  # API reference, ModifyRule: it cannot be changed as a rule
                 raise InvalidInput(f"use the rule {row['RuleArn']}", "it is the default rule of its listener", "give the listener's ARN instead")
         return {row["RuleArn"]: row["Actions"] for row in rows}
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_gates as gates
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import bluegreen_native as native
-from ansible_collections.mainstay.ops.plugins.module_utils._aws import ecs, watch
+from ansible_collections.mainstay.ops.plugins.module_utils._aws import ecs, elbv2, watch
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
 OPTIONS: dict[str, t.Any] = {"step_percent": 20, "step_bake": 90, "bake": 600, "alarms": [], "smoke_test": None, "steps": None}
@@ -111,7 +111,7 @@ def test_an_old_boto3_is_refused(unknown: str, options: dict[str, t.Any], words:
     """Only if what it lacks is used."""
     params = {**OPTIONS, "name": "web", "strategy": "blue_green", "state": "deployed", "metrics": None, "step_test": None, **options}
     with pytest.raises(InvalidInput, match=words):
-        native.NativeBlueGreen(OldEcs(unknown), gates.Gates(watch.Watch(None), params), params, False).run()
+        native.NativeBlueGreen(OldEcs(unknown), elbv2.LoadBalancing(None), gates.Gates(watch.Watch(None), params), params, False).run()
 
 
 def test_this_boto3_knows_what_it_knows() -> None:
