@@ -9,6 +9,7 @@ import json
 import pathlib
 import shlex
 import sys
+import time
 import typing as t
 import urllib.request
 
@@ -82,11 +83,11 @@ def is_free(web: Shop, target: dict[str, t.Any]) -> None:
 
 @pytest.mark.parametrize("ending", ["rollback", "resume", "aborted"])
 def test_a_kill_beside_any_change_is_ended_by_the_next_run(web: Shop, ending: str) -> None:
-    """The service stays whole under load, and the next run takes the rest back or goes on; nothing is left behind."""
+    """The service stays whole under load, and the next run takes the rest back or goes on, once the lock is dead; nothing is left behind."""
     target, live = autoscaled(web), "app:v1"
     options = {"strategy": "canary", "lock_ttl": 1, "step_bake": 0.2, "bake": 0.2, "migration": {"container": "app", "command": ["true"]}}
     killed, number = True, 0
-    with web.load(pause=0.1) as load:
+    with web.load(pause=0.2) as load:
         while killed and number < MOST_WRITES:
             number += 1
             wanted = f"app:k{number}"
@@ -94,7 +95,7 @@ def test_a_kill_beside_any_change_is_ended_by_the_next_run(web: Shop, ending: st
             if not killed:
                 live = wanted
                 break
-            until(lambda: web.info()["deployment"].get("state") in (None, "interrupted"), "the death of the lock")
+            time.sleep(1.2 * options["lock_ttl"])
             more = {"state": "aborted"} if ending == "aborted" else {"on_interrupted": ending, "images": {"app": wanted}}
             ended = web(**options, **more)
             assert not ended["failed"], (number, ended)
@@ -113,11 +114,11 @@ def test_a_kill_on_the_way_back_is_ended_by_the_next_run(web: Shop) -> None:
     closed = {"checks": [{"type": "tcp", "host": "127.0.0.1", "port": free_port()}]}
     options = {"strategy": "canary", "lock_ttl": 1, "step_test": closed}
     killed, number = True, 0
-    with web.load(pause=0.1) as load:
+    with web.load(pause=0.2) as load:
         while killed and number < MOST_WRITES:
             number += 1
             killed = web.killed_at(number, images={"app": f"app:k{number}"}, **options)
-            until(lambda: web.info()["deployment"].get("state") in (None, "interrupted"), "the death of the lock")
+            time.sleep(1.2 * options["lock_ttl"])
             ended = web(state="aborted", **options)
             assert not ended["failed"], (number, ended)
             web.is_whole("app:v1")
@@ -266,6 +267,23 @@ def test_a_whole_task_definition_and_other_names(running: Cloud, run_module: Run
         made = web(**options)
         assert made["phase"] == "finished" and web.site.describe("another")["desiredCount"] == 3, made
         web.site.wait_healthy(web.site.green, 3)
+
+
+def test_a_pause_is_ended_by_abortion_or_by_hand(web: Shop) -> None:
+    """Somebody who gives the paused release everything, or nothing, has decided; a task definition may be given."""
+    steps = {"strategy": "steps", "steps": [{"weight": 25, "bake": 0.2, "pause": True}]}
+    given = web(task_definition=web.site.definition("app:v2"), **steps)
+    assert given["phase"] == "paused" and web.site.live_weights() == (75, 25), given
+    aborted = web(state="aborted")
+    assert aborted["changed"] and aborted["rolled_back"] and not web(state="aborted")["changed"]
+    web.is_whole("app:v1")
+    assert web(task_definition=given["previous_task_definition"])["actions"] == []
+    assert web(**steps)["phase"] == "paused"
+    web.weights(0, 100)
+    assert web()["reason"] == "paused"
+    promoted = web(state="promoted")
+    assert promoted["phase"] == "finished" and promoted["steps"] == [], promoted
+    web.is_whole("app:v2")
 
 
 def test_limits_end_a_deployment(web: Shop) -> None:
