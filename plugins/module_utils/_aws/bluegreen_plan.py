@@ -94,7 +94,7 @@ def plan_steps(options: t.Mapping[str, t.Any]) -> tuple[Step, ...]:
     else:
         found = []
     shares = [step.share for step in found]
-    if any(not step.bake >= 0 for step in found):
+    if any(step.bake < 0 for step in found):
         raise InvalidInput("plan the steps", "one of them bakes for less than 0 s", "give each a bake of 0 or more")
     if shares != sorted(set(shares)) or any(not 0 < share <= FULL for share in shares):
         numbers = ", ".join(str(share) for share in shares)

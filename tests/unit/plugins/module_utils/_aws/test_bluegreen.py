@@ -49,4 +49,4 @@ def test_errors_of_aws_are_sentences(error: Exception, kind: type[MainstayError]
     """That say what to do; an answer that is lost is told from a call that was refused."""
     with pytest.raises(kind, match=words) as found, client.calling("do it"):
         raise error
-    assert type(found.value) is kind and str(found.value).startswith("could not do it: ")
+    assert found.type is kind and str(found.value).startswith("could not do it: ")
