@@ -333,7 +333,7 @@ class Mover:
         try:
             yield done
             done.append(True)
-        except (AwsError, NoReply) as error:
+        except (AwsError, NoReply, GateFailed) as error:
             self.warnings.append(f"could not {doing}: {error}; the next run tries again")
 
     # The way back
