@@ -28,7 +28,7 @@ def reached(**variables: t.Any) -> dict[str, str]:
 @pytest.mark.parametrize("password", ["plain", "it's", "back\\slash", "both\\'", "two\\\\ and space ", "'"])
 def test_a_password_arrives_as_it_is(password: str) -> None:
     found = reached(postgres_replication_superuser_password=password)
-    assert found["password"] == password and found["host"] == "10.0.0.1,10.0.0.2" and found["target_session_attrs"] == "read-write"
+    assert found["password"] == password and found["host"] == "10.0.0.1,10.0.0.2" and found["target_session_attrs"] == "primary"
 
 
 def test_the_ca_can_be_elsewhere() -> None:
