@@ -45,24 +45,22 @@ class Voter:
 
 
 class Host:
-    """What this host runs, and whom else there is."""
+    """What this host runs, and whom else there is, for one look: certificates are renewed in place."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        """Keep where everything answers; the certificates are read for each turn, since they are renewed in place."""
+        """Keep where everything answers, and read the certificates; raises OSError if they cannot be read."""
         self._given = arguments
-
-    def _opener(self) -> urllib.request.OpenerDirector:
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-        if self._given.ca:
-            context = ssl.create_default_context(cafile=self._given.ca)
-            if self._given.cert:
-                context.load_cert_chain(self._given.cert, self._given.key)
+        if arguments.ca:
+            context = ssl.create_default_context(cafile=arguments.ca)
+            if arguments.cert:
+                context.load_cert_chain(arguments.cert, arguments.key)
             handlers.append(urllib.request.HTTPSHandler(context=context))
-        return urllib.request.build_opener(*handlers)
+        self._opener = urllib.request.build_opener(*handlers)
 
     def _call(self, url: str, method: str, body: dict[str, str]) -> t.Any:
         request = urllib.request.Request(f"{url}/v3/maintenance/{method}", json.dumps(body).encode())
-        with self._opener().open(request, timeout=ANSWER_SECONDS) as answer:
+        with self._opener.open(request, timeout=ANSWER_SECONDS) as answer:
             return json.load(answer)
 
     def _voter(self, url: str) -> Voter:
@@ -74,7 +72,7 @@ class Host:
         """Whether this host's Patroni holds the lock of the cluster."""
         request = urllib.request.Request(f"{self._given.patroni}/leader", method="HEAD")
         try:
-            with self._opener().open(request, timeout=ANSWER_SECONDS):
+            with self._opener.open(request, timeout=ANSWER_SECONDS):
                 return True
         except urllib.error.HTTPError as error:
             error.close()
@@ -118,11 +116,10 @@ def main() -> t.NoReturn:
     parser.add_argument("--cert", help="file of the certificate that etcd is shown")
     parser.add_argument("--key", help="file of its key")
     parser.add_argument("--interval", type=float, default=5, help="seconds between two looks")
-    arguments = parser.parse_args()
-    host, said = Host(arguments), ""
+    arguments, said = parser.parse_args(), ""
     while True:
         try:
-            found = host.turn()
+            found = Host(arguments).turn()
         except (OSError, ValueError, KeyError) as error:
             found = f"cannot look: {error}"
         if found and found != said:
