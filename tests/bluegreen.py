@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from cloud import Cloud, Load, Site, forward, site
-from policies import key_of
+from policies import compare, key_of
 from postgres_cluster import until as wait_until
 from servers import Runner
 
@@ -157,6 +157,13 @@ class Shop:
         assert {self.site.get() for unused in range(20)} == {(200, image)}
         idle = self.site.green if self.site.live_weights() == (100, 0) else self.site.blue
         assert self.site.states(idle) == ["healthy"] * kept and self.parameters() == []
+
+
+def compare_modules(cloud: Cloud) -> None:
+    """Fail if something in the cloud failed, or if the modules made calls that their policies do not know."""
+    assert cloud.control("state")["errors"] == {}
+    for module in ("ecs_bluegreen", "ecs_bluegreen_info"):
+        compare(module, cloud.control("calls"))
 
 
 @contextlib.contextmanager

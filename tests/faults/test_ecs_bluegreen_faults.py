@@ -14,9 +14,8 @@ import typing as t
 import urllib.request
 
 import pytest
-from bluegreen import LONG, NATIVE, SABOTAGE, Shop, forward, native_shop, shop, short_name, until
+from bluegreen import LONG, NATIVE, SABOTAGE, Shop, compare_modules, forward, native_shop, shop, short_name, until
 from cloud import FIXTURE, Cloud, cloud, site
-from policies import compare
 from ports import free_port
 from servers import Runner
 
@@ -32,9 +31,7 @@ def running() -> t.Iterator[Cloud]:
     """A cloud for all tests of this file."""
     with cloud() as started:
         yield started
-        assert started.control("state")["errors"] == {}
-        compare("ecs_bluegreen", started.control("calls"))
-        compare("ecs_bluegreen_info", started.control("calls"))
+        compare_modules(started)
 
 
 @pytest.fixture

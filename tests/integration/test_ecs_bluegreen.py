@@ -10,9 +10,8 @@ import re
 import typing as t
 
 import pytest
-from bluegreen import LONG, NATIVE, SECRET, Shop, native_shop, shop, short_name, until
+from bluegreen import LONG, NATIVE, SECRET, Shop, compare_modules, native_shop, shop, short_name, until
 from cloud import Cloud, cloud, site
-from policies import compare
 from servers import Runner
 
 LEAST_REQUESTS = 2000
@@ -24,9 +23,7 @@ def running() -> t.Iterator[Cloud]:
     """A cloud for all tests of this file."""
     with cloud() as started:
         yield started
-        assert started.control("state")["errors"] == {}
-        compare("ecs_bluegreen", started.control("calls"))
-        compare("ecs_bluegreen_info", started.control("calls"))
+        compare_modules(started)
 
 
 @pytest.fixture
