@@ -338,10 +338,10 @@ def test_going_back_from_a_broken_release(web: Shop) -> None:
 
 def test_a_listeners_default_action_is_moved(running: Cloud, run_module: Runner, tmp_path: pathlib.Path) -> None:
     """Without a rule of its own."""
-    with site(running, "default") as made:
+    with site(running, "listener") as made:
         made.elb.delete_rule(RuleArn=made.rule)
         made.elb.modify_listener(ListenerArn=made.listener, DefaultActions=forward({made.blue: 1}))
-        made.service("default-blue", "app:v1", made.blue)
+        made.service("listener-blue", "app:v1", made.blue)
         made.wait_healthy(made.blue)
         whole = Shop(made, run_module, tmp_path)
         assert whole(production=made.listener, test=None)["phase"] == "finished"
