@@ -79,6 +79,9 @@ class Home:
     def import_private(self, descriptor: int) -> None:
         """Import a private key from an open file. From here on there is an agent.
 
+        The agent keeps an imported key as it came and writes it in its own form at the first use, in place, so that whoever uses it at that moment
+        is told that there is no key (2.2.40: one of 80 first readings, with six at once). An export is a use of each key in it.
+
         Raises:
             InvalidInput: it is no private key, or protected by a passphrase.
         """
@@ -93,6 +96,7 @@ class Home:
                 raise InvalidInput(doing, cause, "export the key without a passphrase and keep it as a secret")
             os.lseek(descriptor, 0, os.SEEK_SET)
             run(self.command("--import"), doing, stdin=descriptor)
+            run(self.command("--output", os.devnull, "--yes", "--export-secret-keys"), doing)
         except InvalidInput:
             raise
         except MainstayError as error:

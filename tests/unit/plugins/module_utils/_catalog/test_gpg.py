@@ -215,6 +215,28 @@ def test_many_at_once(keys: Keys, tmp_path: pathlib.Path) -> None:
         assert list(pool.map(lambda pair: read(*pair, identity), made)) == [DATA] * 4
 
 
+def test_the_agent_writes_no_key_while_backups_are_read(keys: Keys, tmp_path: pathlib.Path) -> None:
+    """The agent writes in place, and another reading at that moment would find no key."""
+    catalogue, backup = store(tmp_path, Encryption("gpg", (keys.ops.public,)), DATA)
+    identity = Identity(keys.ops.private)
+    home = pathlib.Path(identity.command("gpg").argv[2])
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in home.glob("private-keys-v1.d/*")}
+    assert len(before) == 2
+    assert read(catalogue, backup, identity) == DATA
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in home.glob("private-keys-v1.d/*")} == before
+
+
+def test_a_key_without_its_primary_part_opens_it(keys: Keys, tmp_path: pathlib.Path) -> None:
+    """What is left on the host where backups are read when the primary key is kept offline."""
+    catalogue, backup = store(tmp_path, Encryption("gpg", (keys.ops.public,)), DATA)
+    with tempfile.TemporaryDirectory(prefix="offline-") as home:
+        environment = {**os.environ, "GNUPGHOME": home}
+        subprocess.run(["gpg", "--batch", "--quiet", "--import"], input=keys.ops.private.encode(), env=environment, check=True)
+        export = subprocess.run(["gpg", "--batch", "--armor", "--export-secret-subkeys"], env=environment, check=True, capture_output=True)
+        subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=True)
+    assert read(catalogue, backup, Identity(export.stdout.decode())) == DATA
+
+
 def test_a_failure_of_gpg_is_a_failure_of_the_backup(keys: Keys, tmp_path: pathlib.Path) -> None:
     encryption = Encryption("gpg", (keys.ops.public,))
     encryption.filters()
