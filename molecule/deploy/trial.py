@@ -187,6 +187,9 @@ class Trial:
 AT_ONCE = ["-e", '{"app_host_batches": ["100%"], "app_host_soak_seconds": 2}']
 """Both hosts together, where the order is not what is tried."""
 
+RESTORED = [*AT_ONCE, "-e", "app_release_restored=true"]
+"""As if the database were of the time before the contraction: what a release that never touches it needs to be deployed after one."""
+
 UNCHANGED = re.compile(r"changed=[1-9]")
 
 
@@ -246,42 +249,43 @@ def contraction(trial: Trial) -> None:
     with trial.load("a contraction that is killed, and a second one", "5"):
         trial.kill("contract", "", "Attempt | Migrate", "-e", "app_release_contract=5")
         trial.run("rollback", "", "-e", "app_release=3", ends=2, says="release 3 is older than the last contraction")
+        trial.run("deploy", "3", *AT_ONCE, ends=2, says="release 3 is older than the last contraction.*app_release_restored=true")
         trial.run("contract", "", "-e", "app_release_contract=5")
     trial.run("rollback", "", ends=2, says="no release was live before 5")
 
 
 def more_bad_releases(trial: Trial) -> None:
     """Those that never get a request."""
-    trial.run("deploy", "1", *AT_ONCE)
+    trial.run("deploy", "1", *RESTORED)
     for release, words in {
         "crash": r"could not start trial@\w+.service", "unready": "answered 503", "errors": "answered 500",
         "slow": "was no good beside the release .* p95 is [1-9]",
     }.items():
         with trial.load(f"a release with {release}", "1"):
-            trial.run("deploy", release, *AT_ONCE, "-e", "app_host_soak_seconds=4", ends=2,
+            trial.run("deploy", release, *RESTORED, "-e", "app_host_soak_seconds=4", ends=2,
                       says=f"{words}.*1 goes on serving in slot \\w+, and no request went to {release}")
 
 
 def unseen_canary(trial: Trial) -> None:
     """One that never gets a request is never promoted."""
-    trial.run("deploy", "3", *AT_ONCE)
-    trial.run("canary", "4", *AT_ONCE, ends=2, says="canary 10 % stayed inconclusive for .* 0 requests were answered.*3 goes on serving")
+    trial.run("deploy", "3", *RESTORED)
+    trial.run("canary", "4", *RESTORED, ends=2, says="canary 10 % stayed inconclusive for .* 0 requests were answered.*3 goes on serving")
 
 
 def more_killed_runs(trial: Trial) -> None:
     """SIGKILL of the controller in one phase after the other."""
-    trial.run("deploy", "3", *AT_ONCE)
+    trial.run("deploy", "3", *RESTORED)
     for playbook, task, answering, words in [
         ("deploy", "Plan | Preflight", ["3"], "was cut off"),
         ("canary", "Canary | Note where", ["3", "4"], "was cut off.*lb1 sends a share of the requests elsewhere"),
         ("deploy", "Gate | Let requests come", ["3", "4"], r"was cut off.*send requests to (blue|green) \(lb1\), and the hosts have recorded"),
     ]:
         with trial.load(f"a {playbook} that is killed at {task!r}", *answering):
-            trial.kill(playbook, "4", task, *AT_ONCE)
+            trial.kill(playbook, "4", task, *RESTORED)
             trial.run("rollback", "", "-e", "app_release=3", says=words)
     with trial.load("a deploy that is killed at its record", "3", "4", "5"):
-        trial.kill("deploy", "4", "Record | Remove old releases", *AT_ONCE)
-        trial.run("deploy", "5", *AT_ONCE, says=r"was cut off.*from slot (blue|green) \(4\)")
+        trial.kill("deploy", "4", "Record | Remove old releases", *RESTORED)
+        trial.run("deploy", "5", *RESTORED, says=r"was cut off.*from slot (blue|green) \(4\)")
 
 
 STEPS = (good_releases, bad_releases, canaries, killed_runs, contraction)

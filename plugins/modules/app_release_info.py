@@ -83,7 +83,9 @@ releases:
       type: str
   sample: [{release: "2", sha256: 5c1c..., unpacked: "2026-11-22T18:00:00+00:00"}]
 outdated:
-  description: The unpacked releases that the database has no room for since it was contracted, oldest first. A rollback must not lead there.
+  description:
+    - The known releases that the database has no room for since it was contracted, in the order in which they were unpacked; those removed since come last.
+    - Neither a rollback nor a deployment must lead there, unless the database was restored.
   returned: success
   type: list
   elements: str

@@ -99,6 +99,19 @@ def test_a_rollback_does_not_lead_past_a_contraction(tmp_path: pathlib.Path) -> 
     assert "release 9 is not unpacked" in found[2]
 
 
+def test_a_deployment_does_not_lead_past_a_contraction(tmp_path: pathlib.Path) -> None:
+    """Unless the database was restored, which only a person can say; what comes next in the file then is another matter."""
+    info = {"releases": [], "outdated": ["1"], "environment": [], "platform": {}, "free_bytes": 0}
+    common = {"app_host_kind": "deploy", "__app_host_info": info, "__app_host_archive": {"stat": {"size": 0}}, "app_host_min_free_mb": 1}
+    found = outcomes(tmp_path, [
+        tried("past it", "preflight.yml", {**common, "app_host_release": "1"}),
+        tried("restored", "preflight.yml", {**common, "app_host_release": "1", "app_host_restored": True}),
+        tried("newer", "preflight.yml", {**common, "app_host_release": "2"}),
+    ])
+    assert "release 1 is older than the last contraction" in found[0] and "-e app_release_restored=true" in found[0]
+    assert all("has 0 MiB left" in answer for answer in found[1:])
+
+
 def test_wrong_values_are_refused_before_anything_is_done(tmp_path: pathlib.Path) -> None:
     """Each would only be noticed when the release gets requests, or is live."""
     common = {"app_host_kind": "rollback", "app_host_release": "1"}

@@ -62,7 +62,7 @@ def next_record(state: State, release: str, slot: str, kind: str) -> Record | No
 
 
 def plan_outdated(state: State) -> list[str]:
-    """The unpacked releases that the database has no room for since it was contracted, oldest first.
+    """The known releases that the database has no room for since it was contracted, in the order in which they were unpacked; those removed since come last.
 
     Of a release that was never live, the time at which it was unpacked counts.
     """
@@ -71,7 +71,8 @@ def plan_outdated(state: State) -> list[str]:
         return []
     newest = {record.release: number for number, record in enumerate(state.history)}
     since = state.history[contracted].time
-    return [found.release for found in state.releases if newest.get(found.release, contracted if found.unpacked >= since else -1) < contracted]
+    unpacked = {found.release: contracted if found.unpacked >= since else -1 for found in state.releases}
+    return [release for release, number in {**unpacked, **newest}.items() if number < contracted]
 
 
 def appended(history: t.Sequence[Record], record: Record) -> list[dict[str, str]]:

@@ -156,12 +156,14 @@ CONTRACTED = Record("2", "green", "", "contract", "2026-01-02T12:00:00+00:00")
     # 3 was never live; it was unpacked after the contraction, as 4 was, and 0 before.
     ((*TWO, CONTRACTED), ["0", "1"]),
     ((*TWO, CONTRACTED, Record("3", "blue", "2"), Record("2", "green", "", "rollback")), ["0", "1"]),
+    # Removed since, it is known still.
+    ((Record("old", "blue"), *TWO, CONTRACTED), ["0", "1", "old"]),
     # Deployed again after it, the release is one that the database has room for.
     ((*TWO, CONTRACTED, Record("1", "blue", "2")), ["0"]),
     ((*TWO, CONTRACTED, Record("3", "blue", "2"), Record("3", "blue", "", "contract", "2026-01-04T12:00:00+00:00")), ["0", "1", "2"]),
 ])
 def test_outdated(history: tuple[Record, ...], expected: list[str]) -> None:
-    """What a rollback must not lead to after a contraction."""
+    """What neither a rollback nor a deployment must lead to after a contraction."""
     assert plan_outdated(state("0 1 2 3 4", history)) == expected
 
 
