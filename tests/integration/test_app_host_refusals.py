@@ -1,15 +1,20 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role app_host refuses before the database or a slot is touched: its own tasks through ansible-playbook, with commands that say what is wanted."""
+"""What the role app_host refuses, and when it changes its mind: its own tasks through ansible-playbook, with commands that say what is wanted."""
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import pathlib
+import threading
+import time
 import typing as t
 
 import yaml
+from ports import free_port
 from servers import SENTINEL, Runner
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "app_host"
@@ -142,3 +147,52 @@ def test_a_run_that_lost_its_lock_takes_nothing_back(tmp_path: pathlib.Path) -> 
     assert json.loads(lock.read_text())["owner"] == "deploy-shop-other"
     report = json.loads((tmp_path / "reports/deploy-shop-mine.json").read_text())
     assert (report["result"], report["back_seconds"]) == ("failed", 0)
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """The old release, which is still warm: it answers after as long as the machine needs."""
+
+    seconds = 0.0
+
+    def do_GET(self) -> None:
+        """Answer after a while."""
+        time.sleep(self.seconds)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_unused: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def old_release() -> t.Iterator[tuple[int, type[Answers]]]:
+    """Serve on a port; it is as slow as the class says."""
+    handler = type("Handler", (Answers,), {})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, handler
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_machine_that_became_slow_is_no_reason_to_go_back(tmp_path: pathlib.Path) -> None:
+    """The old release is asked what it was asked before: when it is as fast as it was, the verdict stands; when it is slow too, the gate begins anew."""
+    verdict = {"result": "fail", "reasons": ["p95 is 1 s"], "slow_only": True}
+    with old_release() as (port, release):
+        given = {
+            "app_host_slots": {"blue": port, "green": port}, "__app_host_old_slot": "blue", "__app_host_new_slot": "green", "__app_host_old_release": "1",
+            "app_host_release": "2", "app_host_soak_seconds": 2, "app_host_soak_interval": 0.1, "app_host_smoke_paths": [], "app_host_version_path": "",
+            "app_host_slow_above": 0.4, "__app_host_my_balancers": [], "__app_host_excuses": 0, "__app_host_verdict": verdict,
+        }
+        (soak,) = outcomes(tmp_path, [tried("soak", "soak.yml", given, "{{ __app_host_soak | to_json }}")])
+        known = {**given, "__app_host_soak": json.loads(soak) if isinstance(soak, str) else soak}
+        told = "{{ __app_host_verdict.result }} after {{ __app_host_excuses }} excuses: {{ __app_host_verdict.reasons | join('; ') }}"
+        (same,) = outcomes(tmp_path, [tried("as fast as before", "control.yml", known, told)])
+        release.seconds = 0.8
+        (slower,) = outcomes(tmp_path, [tried("slow as well", "control.yml", known, told)])
+    assert same == "fail after 0 excuses: p95 is 1 s"
+    assert slower.startswith("inconclusive after 1 excuses: p95 is 1 s; the old release on localhost too: ")
