@@ -13,6 +13,8 @@ import pathlib
 import re
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_plan import Record, read_record
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import default_name
 from cloud import Cloud, Load, Site, forward, site
 from policies import compare, key_of
 from postgres_cluster import until as wait_until
@@ -53,6 +55,21 @@ def killed(self, operation, parameters):
 BaseClient._make_api_call = killed
 """
 """Python's start-up file of a process that kills itself before (odd numbers) or right after (even ones) one of its changes."""
+
+STOPPED = """
+import os
+from botocore.client import BaseClient
+seen, call = [], BaseClient._make_api_call
+def stopped(self, operation, parameters):
+    answer = call(self, operation, parameters)
+    if operation == {operation!r}:
+        seen.append(operation)
+        if len(seen) == 1:
+            os.kill(os.getpid(), 15)
+    return answer
+BaseClient._make_api_call = stopped
+"""
+"""The same of one that is told to end right after the first call of an operation, before it knows the answer."""
 
 SABOTAGE = {
     "no settle": "Mover._bake = lambda self, move, seconds, reach: None",
@@ -150,6 +167,11 @@ class Shop:
         """Return the names of the locks that are there."""
         return [row["Name"] for row in self.site.cloud.client("ssm").describe_parameters()["Parameters"] if f"/{self.site.name}/" in row["Name"]]
 
+    def record(self) -> Record | None:
+        """Return what the lock holds, or None."""
+        found = self.site.cloud.client("ssm").get_parameters(Names=[default_name(self.site.cluster, self.site.name)])["Parameters"]
+        return read_record(found[0]["Value"]) if found else None
+
     def is_whole(self, image: str, kept: int = 0) -> None:
         """Fail unless one colour has all of the traffic, an image answers, the other colour has as many tasks as are kept, and no lock is left."""
         assert self.site.live_weights() in ((100, 0), (0, 100))
@@ -203,4 +225,4 @@ def short_name(test: str) -> str:
     return f"{words[:12].strip('-')}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
 
 
-__all__ = ["CLIENTS", "LONG", "NATIVE", "SABOTAGE", "SECRET", "Shop", "forward", "native_shop", "shop", "short_name", "until"]
+__all__ = ["CLIENTS", "LONG", "NATIVE", "SABOTAGE", "SECRET", "STOPPED", "Shop", "forward", "native_shop", "shop", "short_name", "until"]

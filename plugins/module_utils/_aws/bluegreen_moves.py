@@ -111,6 +111,7 @@ class Mover:
         """Work on a site whose rules were read as they are given here."""
         self._cloud, self._site, self._gates, self._params = cloud, site, gates, params
         self._own = dict(rules)
+        self._written: dict[str, Actions] = {}
         self._deployment = ""
         self._ill = 0
         self._settled_at = 0.0
@@ -371,12 +372,11 @@ class Mover:
         end = time.monotonic() + self._params["rollback_timeout"]
         while True:
             try:
+                self._check_owner(self._site.production)
                 if plans.read_traffic(self._own[self._site.production], self._site.groups).weight(record.target):
                     self._revive(record)
                     self._set(self._site.production, plans.shared(self._site.groups, record.target, 0))
                     self._event(f"all of the traffic goes to {record.source}")
-                else:
-                    self._check_owner(self._site.production)
                 return
             except (LostOwnership, LostLock):
                 raise
@@ -504,6 +504,9 @@ class Mover:
     def _compare(self, arn: str, live: Actions) -> None:
         if plans.comparable(live) == plans.comparable(self._own[arn]):
             return
+        if arn in self._written and plans.comparable(live) == plans.comparable(self._written[arn]):
+            self._take_over(arn, live)  # written by this run, which was stopped, or got no answer, before it could read it
+            return
         expected, found = (plans.describe_weights(plans.forward_weights(each), self._site.groups) for each in (self._own[arn], live))
         raise LostOwnership(
             f"change {arn}",
@@ -514,18 +517,24 @@ class Mover:
             live=live,
         )
 
+    def _take_over(self, arn: str, live: Actions) -> None:
+        """Know a rule as what this run has made of it, from now on."""
+        self._own[arn], self._settled_at = live, time.monotonic() + self._params["settle"]
+        self._written.pop(arn, None)
+
     def _set(self, arn: str, weights: t.Mapping[str, int]) -> None:
         """Give a rule other weights, if nobody else has changed it; a lost answer is looked up."""
         self._check_owner(arn)
         wanted = plans.with_weights(self._own[arn], weights)
         if plans.comparable(wanted) == plans.comparable(self._own[arn]):
             return
+        self._written[arn] = wanted
         for unused in range(WRITES):
             with contextlib.suppress(NoReply):
                 self._cloud.elb.write(arn, wanted)
             live = self._cloud.elb.actions([arn])[arn]
             if plans.comparable(live) == plans.comparable(wanted):
-                self._own[arn], self._settled_at = live, time.monotonic() + self._params["settle"]
+                self._take_over(arn, live)
                 return
             self._compare(arn, live)
         raise GateFailed(f"change {arn}", f"it does not show what was written {WRITES} times", "try again later")
