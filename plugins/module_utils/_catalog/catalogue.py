@@ -88,17 +88,31 @@ class Verification:
 
 @dataclasses.dataclass(frozen=True)
 class Backup:
-    """A backup that exists: it has a manifest, though perhaps one that cannot be read (then ``manifest`` is None and ``problem`` says why)."""
+    """A backup that exists: it has a manifest, though perhaps one that cannot be read (then ``manifest`` is None and ``problem`` says why).
+
+    ``broken`` says which backup that it is based on is missing or at fault; empty if none is.
+    """
 
     id: str
     manifest: Manifest | None
     problem: str = ""
     verifications: tuple[Verification, ...] = ()
+    broken: str = ""
+
+    @property
+    def intact(self) -> bool:
+        """Whether the manifest can be read and the newest verification, if any, did not fail, whatever it is based on."""
+        return self.manifest is not None and (not self.verifications or self.verifications[-1].status == "successful")
 
     @property
     def good(self) -> bool:
-        """Whether the manifest can be read and the newest verification, if any, did not fail."""
-        return self.manifest is not None and (not self.verifications or self.verifications[-1].status == "successful")
+        """Whether it is intact, and all that it is based on is."""
+        return self.intact and not self.broken
+
+    @property
+    def results(self) -> list[str]:
+        """Its verifications, in a line each."""
+        return [f"{self.id}: {result.level} {result.status}" for result in self.verifications]
 
     @property
     def verified_at(self) -> datetime.datetime | None:
@@ -121,6 +135,20 @@ class Backup:
         if self.manifest is None:
             raise UnreadableManifest(f"use backup {self.id}", self.problem)
         return self.manifest
+
+
+def _judged(backup: Backup, find: t.Callable[[str], Backup | None]) -> Backup:
+    """Return the backup with what is wrong with those that it is based on.
+
+    Args:
+        backup: what is looked at.
+        find: returns the backup of an id, None if there is none.
+    """
+    for parent in backup.manifest.parents if backup.manifest else ():
+        found = find(parent)
+        if found is None or not found.intact:
+            return dataclasses.replace(backup, broken=f"it is based on backup {parent}, which is {'missing' if found is None else 'at fault'}")
+    return backup
 
 
 class Draft:
@@ -172,6 +200,7 @@ class View:
     def __init__(self, load: t.Callable[[str, t.Sequence[str]], Backup], meant: t.Callable[[Backup], bool], listing: t.Mapping[str, t.Sequence[str]]) -> None:
         """Use :meth:`Catalogue.look`."""
         self._load, self._meant, self._listing = load, meant, listing
+        self._read: dict[str, Backup] = {}
 
     @property
     def ids(self) -> list[str]:
@@ -193,6 +222,11 @@ class View:
         for backup_id in reversed(self.ids):
             yield from self._one(backup_id)
 
+    def find(self, backup_id: str) -> Backup | None:
+        """Return the backup of an id, or None."""
+        backup = self._find(backup_id)
+        return None if backup is None else _judged(backup, self._find)
+
     def newest_good(self) -> Backup | None:
         """Return the newest good backup that is a regular one, or None."""
         return next((backup for backup in self.newest_first() if backup.good and backup.regular), None)
@@ -204,10 +238,15 @@ class View:
 
     def _one(self, backup_id: str) -> list[Backup]:
         """Return the backup, or nothing if it is not meant or was removed since the listing."""
-        with contextlib.suppress(ObjectMissing):
-            backup = self._load(backup_id, self._listing[backup_id])
-            return [backup] if self._meant(backup) else []
-        return []
+        backup = self._find(backup_id)
+        return [_judged(backup, self._find)] if backup is not None and self._meant(backup) else []
+
+    def _find(self, backup_id: str) -> Backup | None:
+        """Return the backup, read once; None if it is not there (any more)."""
+        if backup_id not in self._read and manifests.NAME in self._listing.get(backup_id, ()):
+            with contextlib.suppress(ObjectMissing):
+                self._read[backup_id] = self._load(backup_id, self._listing[backup_id])
+        return self._read.get(backup_id)
 
 
 class Catalogue:
@@ -316,7 +355,7 @@ class Catalogue:
             backup = self._load(selector, names)
             if not self._is_meant(backup):
                 raise InvalidInput(doing, f"its method is {backup.require_manifest().method}", "name that method")
-            return backup
+            return _judged(backup, self._find)
         seen = 0
         aside = False
         for backup in self.look().newest_first():
@@ -328,6 +367,27 @@ class Catalogue:
         if aside:
             raise BackupNotFound(doing, "all good ones are of data that a restore replaced", "name the id")
         raise BackupNotFound(doing, f"none of the {seen} backups there is {'good' if selector == 'latest' else 'verified by a restore'}")
+
+    def _find(self, backup_id: str) -> Backup | None:
+        names = list(self.objects(backup_id))
+        return self._load(backup_id, names) if manifests.NAME in names else None
+
+    def lineage(self, backup: Backup) -> list[Backup]:
+        """Return the backups that one is based on, oldest first, and the backup itself.
+
+        Raises:
+            BackupNotFound: one is missing.
+            UnreadableManifest: the manifest of one cannot be read.
+        """
+        found = []
+        for parent in backup.require_manifest().parents:
+            ancestor = self._find(parent)
+            if ancestor is None:
+                cause = f"it is based on backup {parent}, which {self.store.describe()} does not hold"
+                raise BackupNotFound(f"use backup {backup.id}", cause, "use another backup, such as one that is not based on it")
+            ancestor.require_manifest()
+            found.append(ancestor)
+        return [*found, backup]
 
     @contextlib.contextmanager
     def draft(self, backup_id: str) -> t.Iterator[Draft]:
@@ -436,7 +496,7 @@ class Catalogue:
             "name": self.name,
             "location": self.location(backup.id),
             "good": backup.good,
-            "problem": backup.problem,
+            "problem": backup.problem or backup.broken,
             "bytes_stored": 0 if manifest is None else manifest.bytes_stored,
             "bytes_plain": 0 if manifest is None else manifest.bytes_plain,
             "verified": backup.verified_at is not None,

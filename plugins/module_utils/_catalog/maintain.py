@@ -88,23 +88,31 @@ def _complete_copies(upkeep: Upkeep, outcome: Outcome, backup: Backup | None, ta
         plans = _bring(upkeep.catalogue, backup, upkeep.copies, check_mode)
         if not taken:
             outcome.actions += [item.words for item in plans if item.needed]
-            outcome.after = [*outcome.after, *(upkeep.label(item.target, backup.id) for item in plans if item.needed)]
+            outcome.after = [*outcome.after, *(upkeep.label(item.target, item.backup.id) for item in plans if item.needed)]
     else:
         _each(upkeep.copies, "reach the copies", lambda target: target.objects(NEW))
 
 
 def _bring(source: Catalogue, backup: Backup, copies: t.Iterable[Catalogue], check_mode: bool) -> list[CopyPlan]:
-    """Plan, and unless it is a check run make, the copies of a backup that are missing; one that fails does not keep the others from being made."""
+    """Plan, and unless it is a check run make, the copies of a backup that are missing; one that fails does not keep the others from being made.
 
-    def bring(target: Catalogue) -> CopyPlan:
-        planned = plan_copy(source, backup, target)
-        if planned.needed:
-            source.check_listed(backup)
-            if not check_mode:
-                copy(source, planned)
-        return planned
+    What the backup is based on comes before it.
+    """
+    lineage = source.lineage(backup)
 
-    return _each(copies, f"copy backup {backup.id}", bring, "correct that and run it again, what is there already is kept")
+    def bring(target: Catalogue) -> list[CopyPlan]:
+        plans = []
+        for member in lineage:
+            planned = plan_copy(source, member, target)
+            if planned.needed:
+                source.check_listed(member)
+                if not check_mode:
+                    copy(source, planned)
+            plans.append(planned)
+        return plans
+
+    found = _each(copies, f"copy backup {backup.id}", bring, "correct that and run it again, what is there already is kept")
+    return [planned for plans in found for planned in plans]
 
 
 def _each(targets: t.Iterable[Catalogue], doing: str, action: t.Callable[[Catalogue], T], next_step: str = "") -> list[T]:
@@ -131,8 +139,8 @@ def copied(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     with timed(outcome.phases, "copy"):
         plans = _bring(catalogue, backup, upkeep.copies, check_mode)
     outcome.actions = [item.words for item in plans if item.needed]
-    outcome.before = [f"{item.target.store.describe()}: {backup.id}" for item in plans if not item.needed]
-    outcome.after = [f"{item.target.store.describe()}: {backup.id}" for item in plans]
+    outcome.before = [f"{item.target.store.describe()}: {item.backup.id}" for item in plans if not item.needed]
+    outcome.after = [f"{item.target.store.describe()}: {item.backup.id}" for item in plans]
     return outcome
 
 
@@ -229,8 +237,9 @@ def candidates_of(view: View, backups: t.Iterable[Backup]) -> list[Candidate]:
     found = []
     for backup in backups:
         moment = time_of(backup.id) if backup.manifest is None else backup.manifest.recoverable_to
-        readable = backup.manifest is not None
-        found.append(Candidate(backup.id, moment, backup.good, backup.verified_at is not None, readable=readable, regular=backup.regular))
+        parents = backup.manifest.parents if backup.manifest else ()
+        verified, readable = backup.verified_at is not None, backup.manifest is not None
+        found.append(Candidate(backup.id, moment, backup.intact, verified, readable=readable, parents=parents, regular=backup.regular))
     removed = set(view.half_removed)
     for backup_id in view.incomplete:
         if backup_id not in removed:

@@ -66,6 +66,7 @@ class Manifest:
         tools: versions of the programs that made it.
         labels: the user's own.
         warnings: what whoever restores it should know.
+        parents: ids of the backups that it cannot be restored without, oldest first; each of them names those before it.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Manifest:
     tools: dict[str, str] = dataclasses.field(default_factory=dict)
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
 
     @property
     def bytes_stored(self) -> int:
@@ -112,7 +114,7 @@ class Manifest:
         for name in _MOMENTS:
             plain[name] = to_text(plain[name])
         plain["objects"] = [dataclasses.asdict(record) for record in self.objects]
-        plain["warnings"] = list(self.warnings)
+        plain["warnings"], plain["parents"] = list(self.warnings), list(self.parents)
         return json.dumps({"format": FORMAT, **plain}, indent=2).encode() + b"\n"
 
 
@@ -134,6 +136,7 @@ def load(data: bytes, where: str) -> Manifest:
         plain = json.loads(data)
         if plain["format"] != FORMAT:
             raise UnreadableManifest(doing, f"its format is {plain['format']!r}, this version knows {FORMAT}", "use a newer version of the collection")
+        plain = {"parents": [], **plain}
         known = {field.name: plain[field.name] for field in dataclasses.fields(Manifest)}
         for name in _MOMENTS:
             known[name] = from_text(known[name])
@@ -141,6 +144,7 @@ def load(data: bytes, where: str) -> Manifest:
             ObjectRecord(str(item["name"]), int(item["bytes"]), str(item["sha256"]), int(item["plain_bytes"])) for item in known["objects"]
         )
         known["warnings"] = tuple(known["warnings"])
+        known["parents"] = tuple(str(parent) for parent in known["parents"])
         for name in ("source", "contents", "compression", "encryption", "tools", "labels"):
             if not isinstance(known[name], dict):
                 raise TypeError(f"{name} is no mapping")

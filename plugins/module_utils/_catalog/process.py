@@ -74,15 +74,15 @@ class Command:
 class Process:
     """A running :class:`Command`, with the tail of what it wrote to standard error."""
 
-    def __init__(self, command: Command, stdin: int | None = None, stdout: int | None = None) -> None:
-        """Start the program; an absent ``stdin`` or ``stdout`` is ``/dev/null``.
+    def __init__(self, command: Command, stdin: int | None = None, stdout: int | None = None, tail_lines: int = TAIL_LINES) -> None:
+        """Start the program; an absent ``stdin`` or ``stdout`` is ``/dev/null``. So many of its last lines on standard error are kept.
 
         Raises:
             MainstayError: the program could not be started.
         """
         self.label = command.label
         self.stopped = False
-        self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+        self._tail: collections.deque[str] = collections.deque(maxlen=tail_lines)
         try:
             self._popen = subprocess.Popen(  # noqa: S603
                 list(command.argv),

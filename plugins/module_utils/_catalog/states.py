@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
@@ -27,6 +28,11 @@ class Outcome:
     kept: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     pruned: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def due(newest: Backup | None, max_age: int, now: datetime.datetime) -> bool:
+    """Say whether a backup has to be taken: there is no good one, or the newest is older than ``max_age`` seconds; 0 always takes one."""
+    return newest is None or not max_age or (now - newest.require_manifest().recoverable_to).total_seconds() > max_age
 
 
 def result_of(outcome: Outcome, catalogue: Catalogue, seconds: float) -> dict[str, t.Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import time
@@ -12,8 +13,8 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import LEVELS, Backup, Catalogue, Verification
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import LEVELS, Backup, BackupNotFound, Catalogue, Verification
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import ObjectRecord, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import DamagedObject, PipelineError
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
@@ -23,6 +24,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 
 NOT_RECOVERY = frozenset(("list", "prepare", "remove", "survey"))
 """Phases of a verification by restore that a recovery does not go through; the others make up ``rto_seconds``."""
+AT_FAULT = "at_fault"
+"""Under this name the details of an error hold the id of the backup that was being read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,9 @@ def check_level(level: str) -> None:
 
 
 def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity, checks: KindChecks, targets: Targets | None = None) -> Backup:
-    """Verify a backup and store the result beside its manifest, also when it failed.
+    """Verify a backup, with those that it is based on, and store the result beside its manifest, also when it failed.
+
+    Where the fault is that of a backup that it is based on, that one gets the result as well.
 
     ``list`` looks for every object and its size; ``checksum`` also hashes them; ``content`` also decrypts, decompresses and parses them in full;
     ``restore`` restores (which hashes, decrypts and decompresses on the way) and checks what came out; its details then also say ``rto_seconds`` (of the
@@ -106,28 +111,22 @@ def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity,
         MainstayError: it could not be tried; nothing was recorded.
     """
     check_level(level)
-    manifest = backup.require_manifest()
     phases: dict[str, float] = {}
     details: dict[str, t.Any] = {}
     cause: MainstayError | None = None
     started, began = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+    lineage = [backup]
     try:
-        with timed(phases, "list"):
-            catalogue.check_listed(backup)
-        if level == "checksum":
-            with timed(phases, "checksum"), _progress.current().phase("checksum", manifest.bytes_stored, exact=True):
-                catalogue.check_hashes(backup)
-        elif level == "content":
-            with timed(phases, "content"):
-                for record in manifest.objects:
-                    _progress.current().phase(f"read {record.name}", record.plain_bytes, exact=True)
-                    catalogue.read(backup, record.name, identity, checks.content(backup, record))
-        elif level == "restore":
+        lineage = catalogue.lineage(backup)
+        for member in lineage:
+            with blaming(member):
+                _examine(catalogue, member, level, identity, checks, phases)
+        if level == "restore":
             details = checks.restore(backup, phases)
             measured = {"rto_seconds": rto_seconds(phases), "rpo_seconds": age_seconds(backup, began), **details}
             met, missed = (targets or Targets()).judge(measured)
             details = {**measured, **met, "warnings": [*details.get("warnings", []), *missed]}
-    except (VerificationFailed, DamagedObject, ObjectMissing, PipelineError) as error:
+    except (VerificationFailed, DamagedObject, ObjectMissing, PipelineError, BackupNotFound) as error:
         cause = error
     result = Verification(
         at=utc_now(),
@@ -138,10 +137,48 @@ def verify(catalogue: Catalogue, backup: Backup, level: str, identity: Identity,
         cause=str(cause or ""),
         details=details,
     )
+    for ancestor in lineage[:-1]:
+        if cause is not None and cause.details.get(AT_FAULT) == ancestor.id:
+            catalogue.record_verification(ancestor, result)
     backup = catalogue.record_verification(backup, result)
     if cause is not None:
         raise VerificationFailed(f"verify backup {backup.id} at the level {level}", cause, verification=result.plain()) from cause
     return backup
+
+
+def _examine(catalogue: Catalogue, backup: Backup, level: str, identity: Identity, checks: KindChecks, phases: dict[str, float]) -> None:
+    """Check the objects of one backup, as far as the levels below ``restore`` go."""
+    with timed(phases, "list"):
+        catalogue.check_listed(backup)
+    if level == "checksum":
+        with timed(phases, "checksum"), _progress.current().phase("checksum", backup.require_manifest().bytes_stored, exact=True):
+            catalogue.check_hashes(backup)
+    elif level == "content":
+        with timed(phases, "content"):
+            for record in backup.require_manifest().objects:
+                _progress.current().phase(f"read {record.name}", record.plain_bytes, exact=True)
+                catalogue.read(backup, record.name, identity, checks.content(backup, record))
+
+
+@contextlib.contextmanager
+def blaming(backup: Backup) -> t.Iterator[None]:
+    """Let an error that passes say which backup was being read, which may be one that another is based on."""
+    try:
+        yield
+    except MainstayError as error:
+        error.details.setdefault(AT_FAULT, backup.id)
+        raise
+
+
+def require_opening(backup: Backup, identity: Identity) -> None:
+    """Find out that a backup can be decrypted and decompressed here before anything is begun.
+
+    Raises:
+        InvalidInput: there is no usable key.
+        MainstayError: a program is missing.
+    """
+    manifest = backup.require_manifest()
+    require_programs(reading_filters(manifest.compression, manifest.encryption, identity))
 
 
 def age_seconds(backup: Backup, moment: datetime.datetime) -> float:

@@ -106,7 +106,7 @@ def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
     unknown = sorted({query.database for query in queries} - {database["name"] for database in manifest.contents["databases"]})
     if unknown:
         raise InvalidInput("put verify_queries", f"backup {backup.id} does not hold {', '.join(unknown)}")
-    outcome = Outcome(backup=backup, before=_results(backup), after=_results(backup))
+    outcome = Outcome(backup=backup, before=backup.results, after=backup.results)
     found = recent(backup, level, limit, utc_now()) if limit else None
     if found is not None and _asked(found.details) >= {dataclasses.astuple(query) for query in queries}:
         met, outcome.warnings = targets.judge(found.details)
@@ -127,10 +127,6 @@ def _verified(params: t.Mapping[str, t.Any], catalogue: Catalogue, check_mode: b
         outcome.verification, outcome.phases = result.plain(), result.phases
         outcome.warnings = list(result.details.get("warnings", []))
     return outcome
-
-
-def _results(backup: Backup) -> list[str]:
-    return [f"{backup.id}: {result.level} {result.status}" for result in backup.verifications]
 
 
 def _asked(details: t.Mapping[str, t.Any]) -> set[tuple[str, str, str]]:

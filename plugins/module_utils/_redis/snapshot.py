@@ -61,11 +61,6 @@ class Settings:
         self.encryption.check()
 
 
-def due(newest: Backup | None, max_age: int, now: datetime.datetime) -> bool:
-    """Say whether a backup has to be taken: there is no good one, or the newest is older than ``max_age`` seconds; 0 always takes one."""
-    return newest is None or not max_age or (now - newest.require_manifest().recoverable_to).total_seconds() > max_age
-
-
 def take(catalogue: Catalogue, plan: SourcePlan, settings: Settings, phases: dict[str, float]) -> Backup:
     """Take a snapshot and publish it as a backup; after any error nothing of it is left.
 

@@ -11,10 +11,10 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import maintain, spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import BEFORE_RESTORE, Backup, Catalogue
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, timed, verify
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, due, result_of
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, require_opening, timed, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.accounts import (
     ACL_NAME,
@@ -30,7 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection imp
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import bounds_from
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.files import layout_of, plan_files, restore_files
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import Target, check_target, look_at, put_right, restore
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import KIND, Settings, due, take
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import KIND, Settings, take
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import SourcePlan, plan_source
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import find_program
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import RedisChecks, loaded_keys, read_object
@@ -109,25 +109,19 @@ def _present(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     return maintain.complete(upkeep, outcome, check_mode)
 
 
-def _require_opening(backup: Backup, identity: Identity) -> None:
-    """Find out that a backup can be decrypted and decompressed here before anything is begun."""
-    manifest = backup.require_manifest()
-    require_programs(reading_filters(manifest.compression, manifest.encryption, identity))
-
-
 def _verified(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     """A backup that was verified at the level, or a stronger one, not longer ago than ``max_age``."""
     level, limit, identity = params["verify_level"], spec.parse_duration(params["max_age"]), spec.identity_of(params)
     targets = Targets.of(params)
     backup = catalogue.choose(params["backup_id"])
     backup.require_manifest()
-    outcome = Outcome(backup=backup, before=_results(backup), after=_results(backup))
+    outcome = Outcome(backup=backup, before=backup.results, after=backup.results)
     if limit and (found := recent(backup, level, limit, utc_now())) is not None:
         met, outcome.warnings = targets.judge(found.details)
         outcome.verification = {**found.plain(), "details": {**found.details, **met} if level == "restore" else found.details}
         return outcome
     if level in ("content", "restore"):
-        _require_opening(backup, identity)
+        require_opening(backup, identity)
     if level == "restore":
         find_program()
     outcome.actions, outcome.after = [f"verify backup {backup.id} at the level {level}"], [*outcome.before, f"{backup.id}: {level} successful"]
@@ -140,10 +134,6 @@ def _verified(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     return outcome
 
 
-def _results(backup: Backup) -> list[str]:
-    return [f"{backup.id}: {result.level} {result.status}" for result in backup.verifications]
-
-
 def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome:
     """The server's data, or what lies in its folder, is that of a backup."""
     identity, backup = spec.identity_of(params), catalogue.choose(params["backup_id"])
@@ -151,7 +141,7 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     outcome.after = [f"{name}: {high} keys" for name, (_low, high) in bounds_from(backup.require_manifest().contents).databases.items()]
     with timed(outcome.phases, "plan"):
         catalogue.check_listed(backup)
-        _require_opening(backup, identity)
+        require_opening(backup, identity)
     return (_into_files if params["restore_method"] == "files" else _into_server)(params, catalogue, identity, outcome, check_mode)
 
 

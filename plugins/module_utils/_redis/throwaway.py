@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import re
 import secrets
 import shutil
 import signal
 import socket
-import tempfile
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled, run, uninterrupted
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import workspace
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
@@ -82,53 +81,15 @@ def program_version(program: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def private_folder(work_dir: str) -> t.Iterator[str]:
-    """Make a folder that only this user can enter, and remove it with everything in it at the end; what runs that were killed have left goes before.
+    """Make a private folder in ``work_dir``; see :func:`.workspace.private_folder`.
 
     Raises:
         InvalidInput: ``work_dir`` cannot be used, or is too long for a Unix socket below it.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            with uninterrupted():
-                _remove_left(work_dir)
-                folder, lock = _locked_folder(work_dir)
-                stack.callback(_remove, folder, lock)
-        except OSError as error:
-            raise InvalidInput(f"use work_dir {work_dir}", error.strerror or error) from error
+    with workspace.private_folder(work_dir, FOLDER_PREFIX) as folder:
         if len(os.fsencode(folder)) + len("/s") > SOCKET_PATH_LIMIT:
             raise InvalidInput(f"use work_dir {work_dir}", f"with it the path of a Unix socket is longer than {SOCKET_PATH_LIMIT} bytes", "use a shorter path")
         yield folder
-
-
-def _remove(folder: str, lock: int) -> None:
-    """Remove a folder and give up its lock."""
-    with uninterrupted():
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_folder(work_dir: str) -> tuple[str, int]:
-    """Make a folder and lock it for as long as this process lives; return its path and the lock."""
-    while True:
-        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=work_dir)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.fstat(lock).st_nlink:
-            return folder, lock
-        os.close(lock)  # another run took it for one that was left, before it was locked
-
-
-def _remove_left(work_dir: str) -> None:
-    """Remove the folders of runs that were killed: those of this user that nobody holds a lock on."""
-    for entry in os.scandir(work_dir):
-        if entry.name.startswith(FOLDER_PREFIX) and entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-            with contextlib.suppress(OSError):
-                lock = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                finally:
-                    os.close(lock)
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import due
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, parse_info
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import (
@@ -26,7 +27,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import (
     key_bounds,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.restore import Target, check_program, check_target
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.snapshot import due
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import (
     FUZZY,
     Candidate,

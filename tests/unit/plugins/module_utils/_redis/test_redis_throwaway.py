@@ -12,6 +12,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import workspace
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis import throwaway
@@ -21,7 +22,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis import throwaw
 @pytest.mark.parametrize(("module", "name"), [("tempfile", "mkdtemp"), ("fcntl", "flock"), ("shutil", "rmtree"), ("os", "close")])
 def test_a_signal_at_any_step_leaves_no_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, when: str) -> None:
     """SIGTERM right before, or right after, each of the steps in which the folder comes and goes."""
-    step = getattr(getattr(throwaway, module), name)
+    step = getattr(getattr(workspace, module), name)
 
     def interrupted(*arguments: t.Any, **named: t.Any) -> t.Any:
         if when == "before":
@@ -33,7 +34,7 @@ def test_a_signal_at_any_step_leaves_no_folder(tmp_path: pathlib.Path, monkeypat
 
     with pytest.raises(MainstayError, match="the module received SIGTERM"), interruptible("use a folder"):
         with monkeypatch.context() as patched:
-            patched.setattr(getattr(throwaway, module), name, interrupted)
+            patched.setattr(getattr(workspace, module), name, interrupted)
             with throwaway.private_folder(str(tmp_path)) as folder:
                 assert os.path.isdir(folder)
     assert list(tmp_path.iterdir()) == []
