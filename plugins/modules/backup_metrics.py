@@ -11,7 +11,7 @@ module: backup_metrics
 version_added: "0.1.0"
 short_description: Write freshness, size and outcome of backups for Prometheus
 description:
-  - Turns what M(mainstay.ops.pg_backup_info) or M(mainstay.ops.redis_snapshot_info) returned, and how a run ended, into a file for the
+  - Turns what M(mainstay.ops.pg_backup_info), M(mainstay.ops.redis_snapshot_info) or M(mainstay.ops.files_backup_info) returned, and how a run ended, into a file for the
     textfile collector of the node exporter. It is replaced in one step.
   - What was learnt before is kept beside it. When the catalogue cannot be read, the times of the newest backups stand still instead of vanishing.
   - The jobs that the role C(backup) puts on hosts run it after every backup and verification, and every few minutes between them.
@@ -36,12 +36,12 @@ options:
     description: What is backed up.
     type: str
     required: true
-    choices: [postgres, redis]
+    choices: [postgres, redis, files]
   method:
-    description: How, as O(mainstay.ops.pg_backup#module:method); for Redis it is always V(snapshot).
+    description: How, as O(mainstay.ops.pg_backup#module:method); for Redis it is always V(snapshot), for files V(tar).
     type: str
     default: logical
-    choices: [logical, physical, snapshot]
+    choices: [logical, physical, snapshot, tar]
   backup_type:
     description: For O(method=physical), the type that is asked for. Backups of a stronger type count as well, those of a weaker one do not.
     type: str
@@ -86,6 +86,7 @@ options:
 seealso:
   - module: mainstay.ops.pg_backup_info
   - module: mainstay.ops.redis_snapshot_info
+  - module: mainstay.ops.files_backup_info
 """
 
 EXAMPLES = r"""
@@ -150,7 +151,7 @@ def schedule_of(params: dict[str, object]) -> metrics.Schedule:
         schedule=params["schedule"],
         name=params["name"],
         kind=params["kind"],
-        method="snapshot" if params["kind"] == "redis" else params["method"],
+        method={"redis": "snapshot", "files": "tar"}.get(str(params["kind"]), str(params["method"])),
         backup_type=params["backup_type"] if params["method"] == "physical" else "",
         late_after=late,
         verify_late_after=expected,
@@ -186,8 +187,8 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "schedule": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
-            "kind": {"type": "str", "required": True, "choices": ["postgres", "redis"]},
-            "method": {"type": "str", "default": "logical", "choices": ["logical", "physical", "snapshot"]},
+            "kind": {"type": "str", "required": True, "choices": ["postgres", "redis", "files"]},
+            "method": {"type": "str", "default": "logical", "choices": ["logical", "physical", "snapshot", "tar"]},
             "backup_type": {"type": "str", "default": "full", "choices": ["full", "differential", "incremental"]},
             "late_after": {"type": "str"},
             "max_age": {"type": "str", "default": "20h"},

@@ -53,7 +53,7 @@ def facts_of(root: pathlib.Path) -> dict[str, tuple[t.Any, ...]]:
     inodes: dict[int, str] = {}
     for path in [root, *sorted(root.rglob("*"))]:
         facts = path.lstat()
-        content = "" if stat.S_ISDIR(facts.st_mode) else os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        content = os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(facts.st_mode) else ""
         attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
         linked = inodes.setdefault(facts.st_ino, str(path.relative_to(root)))
         found[str(path.relative_to(root))] = (

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -55,7 +56,6 @@ def test_everything_that_a_file_has_comes_back(job: Job) -> None:
     assert {"plan", "read", "publish"} == set(taken["phases"])
     assert f"{job.tree}/plain" in taken["changes"]["created"]
     back = restored(job)
-    (back / "pipe").exists()
     assert facts_of(back) == before
     assert (back / "holes").stat().st_blocks * 512 < 1 << 20, "the holes were filled"
     assert taken["bytes_stored"] == sum(path.stat().st_size for path in job.files if path.name.endswith(".age"))
@@ -131,7 +131,7 @@ def test_contents_that_changed_behind_the_times(job: Job) -> None:
     index.write_text("\n".join(lines) + "\n")
     manifest = next(path for path in job.files if path.name == "manifest.json")
     plain = json.loads(manifest.read_text())
-    plain["contents"]["index_sha256"] = __import__("hashlib").sha256(index.read_bytes()).hexdigest()
+    plain["contents"]["index_sha256"] = hashlib.sha256(index.read_bytes()).hexdigest()
     manifest.write_text(json.dumps(plain))
     wait_second()
     assert job(check=True)["changes"]["changed"] == []
@@ -380,7 +380,7 @@ def forge(job: Job, script: str) -> None:
     plain_manifest = json.loads(manifest.read_text())
     for record in plain_manifest["objects"]:
         if record["name"] == path.name:
-            record.update(bytes=path.stat().st_size, sha256=__import__("hashlib").sha256(path.read_bytes()).hexdigest(), plain_bytes=plain.stat().st_size)
+            record.update(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), plain_bytes=plain.stat().st_size)
     manifest.write_text(json.dumps(plain_manifest))
 
 

@@ -56,8 +56,8 @@ class Schedule:
     Args:
         schedule: name of the schedule.
         name: name of the catalogue.
-        kind: ``postgres`` or ``redis``.
-        method: ``logical``, ``physical``, or ``snapshot`` for Redis.
+        kind: ``postgres``, ``redis`` or ``files``.
+        method: ``logical``, ``physical``, ``snapshot`` for Redis, or ``tar`` for files.
         backup_type: of a physical backup, one of :data:`TYPES`; empty otherwise.
         late_after: seconds after which the newest good backup is too old.
         verify_late_after: seconds after which the newest verification is too old; None if none is expected.
@@ -173,7 +173,9 @@ def _type(backup: t.Mapping[str, t.Any]) -> str:
 
 
 def _size(backup: t.Mapping[str, t.Any]) -> int:
-    """The size of the data; compression does not change it."""
+    """The size of the data; compression does not change it. Of files it is what a restore brings, whatever an incremental backup holds of it itself."""
+    if backup.get("kind") == "files" and backup.get("contents"):
+        return int(backup["contents"]["bytes"])
     return int(backup["bytes_plain"] or backup["bytes_stored"] or 0)
 
 
