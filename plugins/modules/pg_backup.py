@@ -405,6 +405,11 @@ backup:
       description: Bytes of the dumps before compression.
       type: int
       returned: always
+    parents:
+      description: Ids of the backups of the catalogue that it is based on; always none.
+      type: list
+      elements: str
+      returned: always
     source:
       description: The server it comes from (host, server_version, server_version_num, role, system_identifier, timeline, lsn).
       type: dict

@@ -337,6 +337,11 @@ backup:
       description: Bytes of the snapshot before compression.
       type: int
       returned: always
+    parents:
+      description: Ids of the backups of the catalogue that it is based on; always none.
+      type: list
+      elements: str
+      returned: always
     source:
       description:
         - The server it comes from (host, address, product, version, mode, role, run_id, replication_id, replication_offset, used_memory).

@@ -116,7 +116,7 @@ def read_object(
 
     Raises:
         DamagedObject: size or hash differ from the manifest.
-        PipelineError: a filter or the consuming program failed.
+        PipelineError: a filter or the consuming program failed, whatever a consumer function made of what came through.
         ProgramKilled: a filter or the consuming program was killed by somebody else, whatever the consumer made of what came through.
         MainstayError: the store failed, or what the consumer function raised.
     """
@@ -137,6 +137,8 @@ def read_object(
                     raise chain.feed_error from None
                 if killed := chain.killed:
                     raise ProgramKilled(doing, killed.failure) from error
+                if causes := chain.causes:
+                    raise PipelineError(doing, causes[0].failure) from error
                 raise
         chain.finish()
         return result
@@ -272,19 +274,22 @@ class _Chain:
             self._feeder.join()
         if self.feed_error is not None and not isinstance(self.feed_error, BrokenPipeError):
             raise self.feed_error
-        failed = [process for process in self._processes if process.failure]
-        causes = [process for process in failed if not process.suffered]
         if killed := self.killed:
             raise ProgramKilled(self._doing, killed.failure)
-        if causes:
+        if causes := self.causes:
             raise PipelineError(self._doing, causes[0].failure)
-        if failed or self.feed_error is not None:
+        if self.feed_error is not None or any(process.failure for process in self._processes):
             raise PipelineError(self._doing, "the stream was not read to its end")
 
     @property
     def killed(self) -> Process | None:
         """The first of the joined programs that was killed by somebody else; its neighbours failed for want of it."""
         return next((process for process in self._processes if process.killed), None)
+
+    @property
+    def causes(self) -> list[Process]:
+        """Those of the joined programs that failed by themselves, in the order of the stream."""
+        return [process for process in self._processes if process.failure and not process.suffered]
 
     def stop(self, grace: float = 0.0) -> None:
         """End what still runs after ``grace`` seconds; no error."""

@@ -133,9 +133,11 @@ def unpack(source: Source, index: Index, wanted: t.Mapping[str, Entry], folder: 
         with blaming(lineage[layer]):
             _extract(source, lineage[layer], f"files-{part}.tar", names, folder)
             _sweep(folder, done, lineage[layer])
-    if others := [path for path, entry in wanted.items() if entry.type != "file"]:
+    others = {path for path, entry in wanted.items() if entry.type != "file"}
+    if others:
         with blaming(source.backup):
-            _extract(source, source.backup, indexes.TREE, others, folder)
+            # Tar takes what is in a folder with it.
+            _extract(source, source.backup, indexes.TREE, [path for path in others if os.path.dirname(path) not in others], folder)
 
 
 def _extract(source: Source, backup: Backup, name: str, names: t.Collection[str], folder: str) -> None:
