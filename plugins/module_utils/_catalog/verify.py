@@ -15,7 +15,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import LEVELS, Backup, BackupNotFound, Catalogue, Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import ObjectRecord, utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import DamagedObject, PipelineError
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectMissing
@@ -191,16 +191,24 @@ def rto_seconds(phases: t.Mapping[str, float]) -> float:
     return round(sum(seconds for name, seconds in phases.items() if name not in NOT_RECOVERY), 3)
 
 
-def expected_seconds(catalogue: Catalogue, backup: Backup, plain_bytes: int) -> float | None:
+def expected_seconds(
+    catalogue: Catalogue, backup: Backup, plain_bytes: int, size: t.Callable[[Manifest], int] = lambda manifest: manifest.bytes_plain
+) -> float | None:
     """Return how long a restore of so many opened bytes should take, by the newest verification that restored this backup, or else another one.
 
     None if no restore was ever measured. Where it was measured on another host, it is a guess.
+
+    Args:
+        catalogue: holds the backups.
+        backup: what would be restored.
+        plain_bytes: the bytes that would be restored.
+        size: returns the bytes that a restore of a backup brings.
     """
     for candidate in (backup, *catalogue.look().newest_first()):
         for result in reversed(candidate.verifications):
             measured = result.details.get("rto_seconds") if result.level == "restore" and result.status == "successful" else None
-            if measured and candidate.manifest is not None and candidate.manifest.bytes_plain:
-                return round(measured * plain_bytes / candidate.manifest.bytes_plain, 1)
+            if measured and candidate.manifest is not None and size(candidate.manifest):
+                return round(measured * plain_bytes / size(candidate.manifest), 1)
     return None
 
 

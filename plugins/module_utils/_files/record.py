@@ -54,10 +54,11 @@ class Record:
         except OSError as error:
             raise InvalidInput(f"use state_dir {self._folder}", error.strerror or error) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise MainstayError(f"work on the backups {self._name}", "another run on this host does", "wait for it to end") from error
             yield
-        except BlockingIOError as error:
-            raise MainstayError(f"work on the backups {self._name}", "another run on this host does", "wait for it to end") from error
         finally:
             os.close(lock)
 

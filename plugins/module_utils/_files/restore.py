@@ -24,10 +24,16 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 from ansible_collections.mainstay.ops.plugins.module_utils._files.backup import NAMES_KEPT
 from ansible_collections.mainstay.ops.plugins.module_utils._files.index import Changes, Entry, Index, as_restored, compare, is_below
 from ansible_collections.mainstay.ops.plugins.module_utils._files.patterns import Patterns
-from ansible_collections.mainstay.ops.plugins.module_utils._files.scan import Rules, content_digest, read_xattrs, scan, xattrs_digest
+from ansible_collections.mainstay.ops.plugins.module_utils._files.scan import (
+    Rules,
+    content_digest,
+    has_attributes,
+    read_xattrs,
+    scan,
+    xattrs_digest,
+)
 from ansible_collections.mainstay.ops.plugins.module_utils._files.unpack import (
     Source,
-    keeps_attributes,
     prune_folders,
     require_space,
     require_whole,
@@ -132,7 +138,7 @@ def _require_straight(dest: str, target_dir: str) -> None:
 def _changes(source: Source, entries: t.Mapping[str, Entry], path: str, dest: str, contents: bool) -> Changes:
     """Compare what a path would hold with what is there."""
     found = scan([dest], Rules(Patterns((), "exclude")))
-    attributes = source.as_root and keeps_attributes(os.path.dirname(dest))
+    attributes = source.as_root and has_attributes(dest)
     there: dict[str, Entry] = {}
     for name, entry in found.entries.items():
         inside = path + name[len(dest) :]

@@ -174,6 +174,15 @@ def read_xattrs(path: str, privileged: bool) -> dict[str, bytes]:
     return {}
 
 
+def has_attributes(path: str) -> bool:
+    """Say whether the file system of a path knows extended attributes; nothing is written, as a plan must not."""
+    try:
+        os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
 def xattrs_digest(attributes: t.Mapping[str, bytes]) -> str:
     """Return one hash over extended attributes; empty if there are none."""
     if not attributes:

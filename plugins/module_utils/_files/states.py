@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import maintain, spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, BackupNotFound, Catalogue
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text, utc_now
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, to_text, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, due, result_of
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, expected_seconds, recent, require_opening, timed, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
@@ -150,7 +150,7 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
     desired = restores.Desired(tuple(params["restore_paths"]), params["target_dir"] or "", params["on_existing"], params["compare"] == "contents")
     if desired.target_dir and not desired.target_dir.startswith("/"):
         raise InvalidInput(f"restore into {desired.target_dir}", "target_dir is no absolute path")
-    outcome = FilesOutcome(backup=backup, expected_seconds=expected_seconds(catalogue, backup, backup.require_manifest().bytes_plain))
+    outcome = FilesOutcome(backup=backup, expected_seconds=expected_seconds(catalogue, backup, _size(backup.require_manifest()), _size))
     source = Source(catalogue, backup, identity, params["numeric_owner"])
     with contextlib.nullcontext() if check_mode else Record(params["state_dir"], catalogue).locked():
         with timed(outcome.phases, "plan"):
@@ -165,6 +165,11 @@ def _restored(params: Params, catalogue: Catalogue, check_mode: bool) -> Outcome
             restores.restore(source, index, changing, outcome.phases)
             outcome.restored = [_plain(unit) for unit in changing]
     return outcome
+
+
+def _size(manifest: Manifest) -> int:
+    """Return the bytes that a restore brings, from wherever in the chain."""
+    return int(manifest.contents["bytes"])
 
 
 def _describe(outcome: FilesOutcome, units: t.Sequence[restores.Unit]) -> None:

@@ -104,7 +104,7 @@ def changed_line(number: int, **changes: t.Any) -> list[bytes]:
     [
         ([], "cannot be read"),
         ([b"nonsense"], "cannot be read"),
-        (changed_line(0, format=2), "its format is 2"),
+        (changed_line(0, format=2), "the format of its index is 2"),
         (list(some_index().lines())[:-1], "has 5 entries of 6"),
         (changed_line(2, path="/srv/../etc/passwd"), "cannot be"),
         (changed_line(2, path="etc/passwd"), "cannot be"),

@@ -157,3 +157,13 @@ def test_a_damaged_state_is_none(tmp_path: pathlib.Path, text: str) -> None:
     assert metrics.read_state(str(tmp_path / "state")) == {}
     (tmp_path / "state").write_text(metrics.dump(metrics.learn({}, LOGICAL, None, None, NOW)))
     assert metrics.read_state(str(tmp_path / "state"))["since"] == NOW
+
+
+def test_files_are_as_large_as_what_a_restore_brings() -> None:
+    """An incremental backup without a change holds next to nothing itself, which is no loss."""
+    schedule = metrics.Schedule("hourly", "app1", "files", "tar", "", 3900, None)
+    listing = [{**backup(hour, size=size), "kind": "files", "method": "tar", "contents": {"type": type_, "bytes": 1000}} for hour, size, type_ in (
+        (1, 1000, "full"), (2, 7, "incremental"), (3, 9, "incremental"))]
+    found = figures(schedule, metrics.learn({}, schedule, {"backups": listing}, None, NOW))
+    assert (found["count"], found["plain_bytes"], found["usual_plain_bytes"]) == (3, 1000, 1000)
+    assert found["newest_good_timestamp_seconds"] == at(3)
