@@ -11,8 +11,8 @@ module: backup_metrics
 version_added: "0.1.0"
 short_description: Write freshness, size and outcome of backups for Prometheus
 description:
-  - Turns what M(mainstay.ops.pg_backup_info), M(mainstay.ops.redis_snapshot_info) or M(mainstay.ops.files_backup_info) returned, and how a run ended, into a file for the
-    textfile collector of the node exporter. It is replaced in one step.
+  - Turns what M(mainstay.ops.pg_backup_info), M(mainstay.ops.redis_snapshot_info) or M(mainstay.ops.files_backup_info) returned, and how a run ended, into
+    a file for the textfile collector of the node exporter. It is replaced in one step.
   - What was learnt before is kept beside it. When the catalogue cannot be read, the times of the newest backups stand still instead of vanishing.
   - The jobs that the role C(backup) puts on hosts run it after every backup and verification, and every few minutes between them.
 extends_documentation_fragment:

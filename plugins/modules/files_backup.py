@@ -108,8 +108,8 @@ options:
       - What O(state=restored) does where a path is there already and differs.
       - V(fail) refuses before anything is changed, unless it is an empty folder.
       - V(rename) keeps what is there beside it, with C(.before-) and the id of the backup after the name.
-      - V(replace) removes it. What lies in the folder and is not in the backup is gone then, also what O(exclude) had left out. RV(changes) tells, also in check
-        mode.
+      - V(replace) removes it. What lies in the folder and is not in the backup is gone then, also what O(exclude) had left out. RV(changes) tells, also in
+        check mode.
     type: str
     default: fail
     choices: [fail, rename, replace]
@@ -136,8 +136,8 @@ notes:
   - Sockets, devices and named pipes are left out, and named in a warning.
   - A file that changes while it is read is read up to three times. If it changed each time, a warning and RV(backup) name it, and the next backup takes it
     again. What vanishes meanwhile is named too. Files of a database are no files for this module.
-  - A restore is prepared in a private folder beside its place, compared with the index file by file, and then takes the place of what is there, at once for each
-    path. Until then nothing is changed. It needs room for both.
+  - A restore is prepared in a private folder beside its place, compared with the index file by file, and then takes the place of what is there, at once for
+    each path. Until then nothing is changed. It needs room for both.
   - Memory is taken for each file, about 1.5 KiB in a backup and less in a restore, whatever its size.
 seealso:
   - module: mainstay.ops.files_backup_info
