@@ -212,18 +212,18 @@ class _Chain:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             feed: int | Readable
             if isinstance(source, Command):
-                feed, write_fd = _pipe()
+                feed, write_fd = wide_pipe()
                 ours.callback(os.close, feed)
                 theirs.callback(os.close, write_fd)
                 self._processes.append(Process(source, stdout=write_fd))
             else:
                 feed = source
-            stream_fd, feed_fd = _pipe()
+            stream_fd, feed_fd = wide_pipe()
             ours.callback(os.close, feed_fd)
             for position, command in enumerate(filters):
                 theirs.callback(os.close, stream_fd)
                 is_last = position == len(filters) - 1 and not last_output
-                next_fd, output_fd = (-1, None) if is_last else _pipe()
+                next_fd, output_fd = (-1, None) if is_last else wide_pipe()
                 if output_fd is not None:
                     theirs.callback(os.close, output_fd)
                 self._processes.append(Process(command, stdin=stream_fd, stdout=output_fd))
@@ -354,7 +354,8 @@ def _ignore(amount: int) -> None:
     """Count nothing: a checked reader counts by itself."""
 
 
-def _pipe() -> tuple[int, int]:
+def wide_pipe() -> tuple[int, int]:
+    """Return the two ends of a pipe that holds :data:`BLOCK` bytes, where the kernel allows it."""
     read_fd, write_fd = os.pipe()
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, BLOCK)

@@ -28,11 +28,11 @@ import tarfile
 import threading
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK, wide_pipe
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._files.scan import xattrs_digest
 
-BLOCK = 1 << 20
 STDERR_LINES = 100_000
 """All that tar says is read: it says a line or two for each file that changes or vanishes."""
 KEEPING = ("--acls", "--xattrs", "--xattrs-include=*")
@@ -120,14 +120,14 @@ class TreeStream:
     def __enter__(self) -> TreeStream:
         names = names_file(self._names)
         try:
-            self._output, write_fd = os.pipe()
+            self._output, write_fd = wide_pipe()
             try:
                 self._process = Process(create_command(names), stdout=write_fd, tail_lines=STDERR_LINES)
             finally:
                 os.close(write_fd)
         finally:
             os.close(names)
-        parser_fd, self._feed = os.pipe()
+        parser_fd, self._feed = wide_pipe()
         self._parsed = threading.Thread(target=self._parse, args=(parser_fd,), daemon=True)
         self._parsed.start()
         return self
