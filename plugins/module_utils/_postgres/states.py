@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import maintain, spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.states import Outcome, result_of
