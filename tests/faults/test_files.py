@@ -109,7 +109,7 @@ def test_full_disks(subject: Subject, tree: pathlib.Path, tmp_path: pathlib.Path
         for given in ({"state": "verified", "work_dir": str(disk)}, {"state": "restored", "target_dir": str(disk)}):
             result = subject.run("files_backup", {**subject.options, "backup_id": backup_id, "max_age": "0", **given})
             assert result["failed"] and "bytes are free on the file system" in result["msg"], result
-            assert list(disk.iterdir()) == []
+            assert not [path for path in disk.rglob("*") if path.is_file()]
         with (disk / "ballast").open("wb") as ballast, contextlib.suppress(OSError):
             while True:
                 ballast.write(b"x" * 4096)
