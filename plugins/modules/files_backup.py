@@ -138,7 +138,7 @@ notes:
     again. What vanishes meanwhile is named too. Files of a database are no files for this module.
   - A restore is prepared in a private folder beside its place, compared with the index file by file, and then takes the place of what is there, at once for
     each path. Until then nothing is changed. It needs room for both.
-  - Memory is taken for each file, about 1.5 KiB in a backup and less in a restore, whatever its size.
+  - Memory is taken for each file, about 2 KiB, whatever its size.
 seealso:
   - module: mainstay.ops.files_backup_info
 extends_documentation_fragment:

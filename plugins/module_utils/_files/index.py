@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The index of a backup: everything that a restored tree holds, each with its facts, the hash of its content, and the archive that this lies in.
 
-It is a text: a line that says what it is, then a JSON object in a line for each entry, ordered by path. About half a kilobyte of memory is taken for each.
+It is a text: a line that says what it is, then a JSON object in a line for each entry, ordered by path. All of it is held in memory, about a kilobyte for each.
 """
 
 from __future__ import annotations
