@@ -36,15 +36,17 @@ class NoReply(MainstayError):
     """A call of which nobody knows whether it was done: the connection ended before the answer."""
 
 
-def client(module: t.Any, service: str, *more_codes: str) -> t.Any:
+def client(module: t.Any, service: str, *more_codes: str, region: str = "") -> t.Any:
     """Return a client that tries again what AWS refuses for the moment.
 
     Args:
         module: an ``AnsibleAWSModule``.
         service: boto3's name of the service.
         more_codes: error codes that pass by themselves too.
+        region: another region than the module's.
     """
-    return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)))
+    elsewhere = {"region": region} if region else {}
+    return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)), **elsewhere)
 
 
 class NoConnection(NoReply):
