@@ -35,7 +35,7 @@ CLIENTS = {
 }
 """Where the calls of a module stand, and of which service they are."""
 
-PREFIXES = {"elbv2": "elasticloadbalancing"}
+PREFIXES = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
 """Services whose actions have another prefix than boto3's name."""
 RESOURCES: dict[str, str | list[str]] = {
     "elasticloadbalancing:ModifyListener": ["LISTENER", "TEST_LISTENER"],
@@ -62,10 +62,19 @@ WITHOUT_CALL: dict[str, list[dict[str, t.Any]]] = {
 }
 """Statements for what other actions ask for (ECS Developer Guide, "Grant a user permissions to pass an IAM role to ECS")."""
 
+OTHER_NAMES = {
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:HeadObject": "s3:GetObject",
+}
+"""Calls whose action has another name (Amazon S3 User Guide, "Required permissions for Amazon S3 API operations")."""
+
 
 def action(service: str, operation: str) -> str:
     """Return the action of IAM that a call needs."""
-    return f"{PREFIXES.get(service, service)}:{operation}"
+    found = f"{PREFIXES.get(service, service)}:{operation}"
+    return OTHER_NAMES.get(found, found)
 
 
 def known() -> dict[str, list[str]]:

@@ -244,8 +244,8 @@ def inspect(account: Account, wishes: Wishes) -> dict[str, t.Any]:
     buckets = {name: account.bucket(name, name_region(name)) for name in bucket_names(wishes.name, caller["account"], wishes.regions)}
     database = account.database(wishes.name, main)
     if not wishes.absent:
-        short = [f"{wishes.regions[part]} has {len(found)} zones, and {ZONES} are needed; take another region" for part, found in zones.items() if len(found) < ZONES]
-        report.problems += short
+        short = {part: len(found) for part, found in zones.items() if len(found) < ZONES}
+        report.problems += [f"{wishes.regions[part]} has {count} zones, and {ZONES} are needed; take another region" for part, count in short.items()]
         _quotas(account, wishes, stacks, report)
         _certificates(account, wishes, report)
         _leftovers(wishes, caller["account"], stacks, buckets, report)
@@ -316,4 +316,5 @@ def _leftovers(wishes: Wishes, number: str, stacks: t.Mapping[str, t.Any], bucke
         if buckets[bucket] == "taken":
             report.problems.append(f"the bucket {bucket} belongs to somebody else; choose another name")
         else:
-            report.problems.append(f"the bucket {bucket} is there from before; move its objects and delete it, or import it into the stack {wishes.name}-{stack}")
+            words = f"move its objects and delete it, or import it into the stack {wishes.name}-{stack}"
+            report.problems.append(f"the bucket {bucket} is there from before; {words}")

@@ -1,0 +1,321 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The platform on AWS, by its playbook: planned, made, left alone by further runs whatever a deployment has done, and removed when it is told so in words.
+
+The tests of this file are one story, in their order. The cloud is a simulator (tests/fixtures/cloud); its CloudFormation makes every resource by a call of
+the service's API, so that what is read here went through botocore's models and moto's checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing as t
+
+import pytest
+from cloud import REGION, Cloud, cloud
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from policies import MODULE_KEY, policies, recorded
+from postgres_cluster import until as wait_until
+from servers import Runner
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ACCOUNT, STANDBY, EDGE = "123456789012", "eu-west-1", "us-east-1"
+NAME = "shop"
+PATIENCE = 900
+until = functools.partial(wait_until, seconds=PATIENCE)
+
+
+def certificate(running: Cloud, region: str) -> str:
+    """Import a certificate and return its ARN."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop.example.com")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    signed = made.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=30)).sign(key, hashes.SHA256())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    content = signed.public_bytes(serialization.Encoding.PEM)
+    return str(running.client("acm", region=region).import_certificate(Certificate=content, PrivateKey=private)["CertificateArn"])
+
+
+@dataclasses.dataclass
+class Done:
+    """A run of the playbook."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """How many tasks have changed something."""
+        found = re.search(r"changed=(\d+)", self.output)
+        assert found, self.output
+        return int(found[1])
+
+    @property
+    def words(self) -> str:
+        """The output in one line."""
+        return re.sub(r"\s+", " ", self.output)
+
+
+@dataclasses.dataclass
+class Platform:
+    """The playbook, and the cloud that it works on."""
+
+    cloud: Cloud
+    folder: pathlib.Path
+    variables: dict[str, t.Any]
+
+    def __call__(self, *arguments: str, **more: t.Any) -> Done:
+        """Run the playbook."""
+        path = self.folder / "vars.json"
+        path.write_text(json.dumps({**self.variables, **more}))
+        program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
+        argv = [program, "-i", "localhost,", "-e", f"@{path}", *arguments, str(ROOT / "playbooks/aws_platform.yml")]
+        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
+        done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return Done(done.returncode, done.stdout + done.stderr)
+
+    def outputs(self, stack: str, region: str = REGION) -> dict[str, str]:
+        """Return the outputs of a stack."""
+        row = self.cloud.client("cloudformation", region=region).describe_stacks(StackName=f"{NAME}-{stack}")["Stacks"][0]
+        return {each["OutputKey"]: each["OutputValue"] for each in row.get("Outputs", [])}
+
+    def stacks(self) -> dict[str, str]:
+        """Return the states of all stacks."""
+        rows = [row for region in (REGION, STANDBY, EDGE) for row in self.cloud.client("cloudformation", region=region).describe_stacks()["Stacks"]]
+        return {row["StackName"]: row["StackStatus"] for row in rows}
+
+    @property
+    def rule(self) -> dict[str, t.Any]:
+        """The rule of production."""
+        rows = self.cloud.client("elbv2").describe_rules(ListenerArn=self.outputs("web")["ProductionListener"])["Rules"]
+        return dict(next(row for row in rows if not row["IsDefault"]))
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """The weights of production, by colour."""
+        groups = {self.outputs("web")[f"{colour}Group"]: colour.lower() for colour in ("Blue", "Green")}
+        return {groups[row["TargetGroupArn"]]: row["Weight"] for row in self.rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Platform]:
+    """Yield the playbook with a cloud of its own."""
+    with cloud() as running:
+        variables = {
+            "ansible_python_interpreter": sys.executable,
+            "aws_platform_hosts": "localhost",
+            "aws_platform_name": NAME,
+            "aws_platform_region": REGION,
+            "aws_platform_standby_region": STANDBY,
+            "aws_platform_access": {"endpoint_url": running.endpoint_url, "access_key": MODULE_KEY, "secret_key": "SentinelAWS"},
+            "aws_platform_image": "app:v1",
+            "aws_platform_container_port": 8080,
+            "aws_platform_certificate_arn": certificate(running, REGION),
+            "aws_platform_cdn": True,
+            "aws_platform_cdn_certificate_arn": certificate(running, EDGE),
+            "aws_platform_cdn_names": ["shop.example.com"],
+            "aws_platform_cdn_origin": "origin.example.com",
+            "aws_platform_drain_seconds": 10,
+            "aws_platform_stop_timeout": 10,
+            "aws_platform_alarm_email": "ops@example.com",
+            "aws_platform_verify_delay": 1,
+            "aws_platform_verify_retries": PATIENCE,
+        }
+        yield Platform(running, tmp_path_factory.mktemp("platform"), variables)
+
+
+def test_what_is_missing_is_said_before_anything_is_changed(platform: Platform) -> None:
+    """All problems at once: a permission, a certificate that is nowhere, one of another region."""
+    iam = platform.cloud.client("iam")
+    iam.create_user(UserName="weak")
+    key = iam.create_access_key(UserName="weak")["AccessKey"]
+    allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": ["rds:CreateDBInstance", "wafv2:*"], "Resource": "*"}]}
+    for name, policy in (("all", allowed), ("but", denied)):
+        iam.put_user_policy(UserName="weak", PolicyName=name, PolicyDocument=json.dumps(policy))
+    access = {**platform.variables["aws_platform_access"], "access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+    absent = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/00000000-0000-0000-0000-000000000000"
+    elsewhere = platform.variables["aws_platform_certificate_arn"]
+    done = platform(aws_platform_access=access, aws_platform_certificate_arn=absent, aws_platform_cdn_certificate_arn=elsewhere)
+    assert done.status != 0
+    assert "user/weak has no permission for rds:CreateDBInstance, wafv2:CreateWebACL, wafv2:AssociateWebACL" in done.words
+    assert f"the certificate {absent} does not exist" in done.words
+    assert f"the certificate {elsewhere} is not in {EDGE}" in done.words
+    assert platform.stacks() == {}
+
+
+def test_check_mode_prints_the_plan_and_the_costs(platform: Platform) -> None:
+    """On an empty account."""
+    done = platform("--check")
+    assert done.status == 0, done.output
+    assert "base: make Vpc (AWS::EC2::VPC)" in done.output
+    assert "data: make Database (AWS::RDS::DBInstance)" in done.output
+    assert "replica: make Replica (AWS::RDS::DBInstance)" in done.output
+    assert re.search(r"shop in the size small: about \d+ USD a month \(us-east-1, 2026-06", done.words)
+    assert re.search(r"\d+\.\d\d  the size large", done.output)
+    assert platform.stacks() == {}
+
+
+def test_it_is_made(platform: Platform) -> None:
+    """And what is read from the APIs is what was promised; no secret shows, at any verbosity."""
+    done = platform("-vvv")
+    assert done.status == 0, done.output[-5000:]
+    assert set(platform.stacks()) == {f"shop-{name}" for name in ("edge", "standby", "base", "data", "web", "replica")}
+    assert set(platform.stacks().values()) == {"CREATE_COMPLETE"}
+    secrets = platform.cloud.client("secretsmanager")
+    for row in secrets.list_secrets()["SecretList"]:
+        text = secrets.get_secret_value(SecretId=row["ARN"])["SecretString"]
+        assert (json.loads(text)["password"] if text.startswith("{") else text) not in done.output
+    assert "SentinelAWS" not in done.output
+    assert platform.weights == {"blue": 100, "green": 0}
+    assert '"monthly_usd"' in done.output
+
+
+def test_the_data_is_safe(platform: Platform) -> None:
+    """Encrypted, in several zones, protected, with a replica and copies in the second region."""
+    rds, replica = (platform.cloud.client("rds", region=region) for region in (REGION, STANDBY))
+    row = rds.describe_db_instances(DBInstanceIdentifier=NAME)["DBInstances"][0]
+    assert (row["MultiAZ"], row["StorageEncrypted"], row["DeletionProtection"], row["PubliclyAccessible"]) == (True, True, True, False)
+    assert (row["BackupRetentionPeriod"], row["KmsKeyId"]) == (14, platform.outputs("base")["KeyArn"])
+    assert replica.describe_db_instances()["DBInstances"][0]["ReadReplicaSourceDBInstanceIdentifier"].endswith(f":db:{NAME}")
+    cache = platform.cloud.client("elasticache").describe_replication_groups()["ReplicationGroups"][0]
+    assert (cache["AutomaticFailover"], cache["TransitEncryptionEnabled"], cache["AtRestEncryptionEnabled"], cache["AuthTokenEnabled"]) == (
+        "enabled",
+        True,
+        True,
+        True,
+    )
+    s3 = platform.cloud.client("s3")
+    for name in ("logs", "assets", "backups"):
+        bucket = f"{NAME}-{name}-{ACCOUNT}-{REGION}"
+        assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+        assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+        assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+        assert rule["SSEAlgorithm"] == ("AES256" if name == "logs" else "aws:kms")
+        assert '"aws:SecureTransport"' in s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    rule = s3.get_bucket_replication(Bucket=f"{NAME}-backups-{ACCOUNT}-{REGION}")["ReplicationConfiguration"]["Rules"][0]
+    assert rule["Destination"]["Bucket"] == f"arn:aws:s3:::{NAME}-backups-{ACCOUNT}-{STANDBY}"
+
+
+def test_the_front_is_guarded(platform: Platform) -> None:
+    """TLS, firewalls, flows, alarms."""
+    elb, outputs = platform.cloud.client("elbv2"), platform.outputs("web")
+    rows = {row["Port"]: row for row in elb.describe_listeners(LoadBalancerArn=outputs["BalancerArn"])["Listeners"]}
+    assert {port: row.get("SslPolicy") for port, row in rows.items() if port != 80} == dict.fromkeys((443, 8443), "ELBSecurityPolicy-TLS13-1-2-Res-2021-06")
+    assert rows[80]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
+    firewall = platform.cloud.client("wafv2").get_web_acl_for_resource(ResourceArn=outputs["BalancerArn"])["WebACL"]
+    assert [rule["Name"] for rule in firewall["Rules"]] == ["rate", "reputation", "common", "known-bad-inputs", "sql-injection"]
+    ec2, base = platform.cloud.client("ec2"), platform.outputs("base")
+    for group, port, source in (("AppGroup", 8080, "BalancerGroup"), ("DatabaseGroup", 5432, "AppGroup"), ("CacheGroup", 6379, "AppGroup")):
+        flows = ec2.describe_security_groups(GroupIds=[base[group]])["SecurityGroups"][0]["IpPermissions"]
+        assert [(row["FromPort"], [pair["GroupId"] for pair in row["UserIdGroupPairs"]], row["IpRanges"]) for row in flows] == [(port, [base[source]], [])]
+    zones = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [base["VpcId"]]}])["Subnets"]
+    assert {row["AvailabilityZone"] for row in zones} == {f"{REGION}{letter}" for letter in "abc"}
+    alarms = {row["AlarmName"] for row in platform.cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]}
+    assert set(outputs["Alarms"].split(",")) <= alarms
+    distribution = platform.cloud.client("cloudfront").get_distribution(Id=outputs["DistributionId"])["Distribution"]["DistributionConfig"]
+    assert distribution["WebACLId"] == platform.outputs("edge", EDGE)["FirewallArn"]
+    assert distribution["CacheBehaviors"]["Items"][0]["Compress"] is True
+
+
+def test_a_second_run_changes_nothing(platform: Platform) -> None:
+    """And makes no call that could."""
+    before = platform.cloud.calls()
+    done = platform()
+    assert (done.status, done.changed) == (0, 0), done.output[-5000:]
+    calls = platform.cloud.calls() - before
+    assert not [name for name in calls if re.search(r":(Create|Modify|Put|Register|Delete)", name)], calls
+
+
+def test_a_deployment_is_left_alone(platform: Platform, run_module: Runner) -> None:
+    """Weights, release and counts of a deployment stay, and a changed size changes the rest."""
+    outputs, access = platform.outputs("web"), platform.variables["aws_platform_access"]
+    groups = {"blue": outputs["BlueGroup"], "green": outputs["GreenGroup"]}
+    options = {**access, "access_key": "AKIADEPLOY", "region": REGION, "cluster": NAME, "name": NAME, "production": platform.rule["RuleArn"], "target_groups": groups}
+    quick = {"settle": 0.6, "bake": 0.5, "poll_interval": 0.2, "healthy_polls": 2, "start_timeout": PATIENCE, "lock_ttl": PATIENCE}
+    process = run_module.start("ecs_bluegreen", {**options, **quick, "images": {"app": "app:v2"}, "alarms": outputs["Alarms"].split(",")})
+    deployed = run_module.finish(process, PATIENCE)
+    assert deployed.get("phase") == "finished", deployed
+    assert platform.weights == {"blue": 0, "green": 100}
+    ecs = platform.cloud.client("ecs")
+
+    def services() -> dict[str, tuple[str, int]]:
+        rows = ecs.describe_services(cluster=NAME, services=[f"{NAME}-blue", f"{NAME}-green"])["services"]
+        return {row["serviceName"]: (row["taskDefinition"], row["desiredCount"]) for row in rows}
+
+    before = services()
+    assert before[f"{NAME}-blue"][1] == 0
+    done = platform()
+    assert (done.status, done.changed) == (0, 0), done.output[-5000:]
+    checked = platform("--check", aws_platform_rate_limit=3000)
+    assert "web: change Firewall (AWS::WAFv2::WebACL)" in checked.output, checked.output[-5000:]
+    changed = platform(aws_platform_rate_limit=3000)
+    assert changed.status == 0, changed.output[-5000:]
+    assert changed.changed == 2
+    rules = platform.cloud.client("wafv2").get_web_acl_for_resource(ResourceArn=outputs["BalancerArn"])["WebACL"]["Rules"]
+    assert rules[0]["Statement"]["RateBasedStatement"]["Limit"] == 3000
+    assert platform.weights == {"blue": 0, "green": 100}
+    assert services() == before
+
+
+def test_static_files_are_published(platform: Platform, run_module: Runner, tmp_path: pathlib.Path) -> None:
+    """What is hashed for a year, the rest asked for each time; only what has changed, and only that is invalidated."""
+    bucket, distribution = platform.outputs("data")["AssetsBucket"], platform.outputs("web")["DistributionId"]
+    for name, content in (("app.3f2a9c1e.js", "1"), ("index.html", "<p>1"), ("robots.txt", "1")):
+        (tmp_path / name).write_text(content)
+    access = {**platform.variables["aws_platform_access"], "access_key": "AKIASTATIC"}
+    given = {**access, "region": REGION, "src": str(tmp_path), "bucket": bucket, "distribution_id": distribution}
+    options = {**given, "poll_interval": 0.1}
+    planned, first, second = run_module("static_assets", options, check=True), run_module("static_assets", options), run_module("static_assets", options)
+    assert planned["actions"] == first["actions"] != []
+    assert first["uploaded"] == ["static/app.3f2a9c1e.js", "static/robots.txt", "static/index.html"]
+    assert (second["changed"], second["unchanged"], second["invalidated"]) == (False, 3, [])
+    s3 = platform.cloud.client("s3")
+    assert s3.head_object(Bucket=bucket, Key="static/app.3f2a9c1e.js")["CacheControl"] == "public, max-age=31536000, immutable"
+    assert s3.head_object(Bucket=bucket, Key="static/index.html")["CacheControl"] == "no-cache"
+    (tmp_path / "index.html").write_text("<p>2")
+    (tmp_path / "app.aaaabbbb1.js").write_text("2")
+    third = run_module("static_assets", options)
+    assert third["uploaded"] == ["static/app.aaaabbbb1.js", "static/index.html"]
+    assert third["invalidated"] == ["/static/index.html"]
+    found = platform.cloud.client("cloudfront").get_invalidation(DistributionId=distribution, Id=third["invalidation_id"])["Invalidation"]
+    assert (found["Status"], found["InvalidationBatch"]["Paths"]["Items"]) == ("Completed", ["/static/index.html"])
+    missing = run_module("static_assets", {**options, "bucket": "no-such-bucket"})
+    assert "there is no such bucket" in missing["msg"]
+    assert recorded(platform.cloud.control("calls"), "AKIASTATIC") == policies()["static_assets"]
+
+
+def test_data_is_removed_in_words_only(platform: Platform) -> None:
+    """What holds data is named; with the words, a snapshot and the buckets stay."""
+    refused = platform(aws_platform_state="absent")
+    assert refused.status != 0
+    assert f"shop holds data: the database shop, the bucket {NAME}-assets-{ACCOUNT}-{REGION}" in refused.words
+    assert len(platform.stacks()) == 6
+    words = {"aws_platform_state": "absent", "aws_platform_confirm": "remove shop and its data"}
+    removed = platform(**words)
+    assert removed.status == 0, removed.output[-5000:]
+    assert platform.stacks() == {}
+    assert platform.cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"][0]["DBInstanceIdentifier"] == NAME
+    assert platform.cloud.client("s3").head_bucket(Bucket=f"{NAME}-assets-{ACCOUNT}-{REGION}")
+    again = platform(**words)
+    assert (again.status, again.changed) == (0, 0), again.output[-5000:]
+    anew = platform()
+    assert f"the bucket {NAME}-assets-{ACCOUNT}-{REGION} is there from before" in anew.words
+
+
+def test_the_policy_is_what_was_called(platform: Platform) -> None:
+    """By all of the runs above; what is asked for by the calls of other services was not."""
+    assert recorded(platform.cloud.control("calls")) == policies()["aws_platform"] - {"iam:PassRole", "iam:SimulatePrincipalPolicy", "ecs:TagResource"}
