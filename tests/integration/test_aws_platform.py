@@ -221,7 +221,8 @@ def test_the_front_is_guarded(platform: Platform) -> None:
     ec2, base = platform.cloud.client("ec2"), platform.outputs("base")
     for group, port, source in (("AppGroup", 8080, "BalancerGroup"), ("DatabaseGroup", 5432, "AppGroup"), ("CacheGroup", 6379, "AppGroup")):
         flows = ec2.describe_security_groups(GroupIds=[base[group]])["SecurityGroups"][0]["IpPermissions"]
-        assert [(row["FromPort"], [pair["GroupId"] for pair in row["UserIdGroupPairs"]], row["IpRanges"]) for row in flows] == [(port, [base[source]], [])]
+        found = [(row["FromPort"], [pair["GroupId"] for pair in row["UserIdGroupPairs"]], row["IpRanges"]) for row in flows]
+        assert found == [(port, [base[source]], [])]
     zones = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [base["VpcId"]]}])["Subnets"]
     assert {row["AvailabilityZone"] for row in zones} == {f"{REGION}{letter}" for letter in "abc"}
     alarms = {row["AlarmName"] for row in platform.cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]}
