@@ -57,7 +57,6 @@ EXAMPLES = r"""
 - name: See what stands in the way
   mainstay.ops.aws_platform_info:
     name: shop
-    region: eu-central-1
     standby_region: eu-west-1
     certificate: "{{ certificate_arn }}"
   register: platform

@@ -107,6 +107,14 @@ options:
   tags:
     description: Tags of the services that are made, which their tasks get too.
     type: dict
+  wait_timeout:
+    description: Seconds that a service which is removed may take to drain.
+    type: float
+    default: 900
+  poll_interval:
+    description: Seconds between two looks.
+    type: float
+    default: 5
 notes:
   - The idle colour has no tasks, hence no figures, hence nothing that would scale it out to O(min_count).
   - 'Permissions: see the collection''s page about AWS, which lists them as a policy.'
@@ -188,6 +196,8 @@ def argument_spec() -> dict[str, t.Any]:
         "cpu_target": {"type": "float", "default": 60},
         "grace_period": {"type": "int", "default": 120},
         "tags": {"type": "dict"},
+        "wait_timeout": {"type": "float", "default": 900},
+        "poll_interval": {"type": "float", "default": 5},
     }
 
 

@@ -110,3 +110,10 @@ def test_a_security_group_lets_out_what_is_named(row: dict[str, t.Any]) -> None:
     """A group without a rule for what goes out would let out everything."""
     assert row["Properties"]["SecurityGroupEgress"]
     assert all("Description" in rule for rule in row["Properties"]["SecurityGroupEgress"] + row["Properties"]["SecurityGroupIngress"])
+
+
+def test_a_replica_has_the_parameters_of_its_source() -> None:
+    """Also after it has become a primary."""
+    groups = [template["Resources"]["DatabaseParameters"]["Properties"]["Parameters"] for template in (TEMPLATES["data"], TEMPLATES["standby"])]
+    assert groups[0] == groups[1]
+    assert groups[0]["rds.force_ssl"] == "1"

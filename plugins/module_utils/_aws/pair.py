@@ -10,11 +10,12 @@ it is not named in the call, so it stays (Application Auto Scaling API reference
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import calling
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 COLOURS = ("blue", "green")
 NAMESPACE = {"ServiceNamespace": "ecs"}
@@ -236,6 +237,19 @@ class Pair:
         service = names(self._params)[colour]
         with calling(f"remove the service {service}"):
             self._containers.delete_service(cluster=self._params["cluster"], service=service, force=True, aws_retry=True)
+        self._wait_gone(service)
+
+    def _wait_gone(self, service: str) -> None:
+        """Wait until a service has drained: a cluster with one that drains cannot be removed."""
+        end, doing = time.monotonic() + self._params["wait_timeout"], f"wait until the service {service} is gone"
+        while True:
+            with calling(doing):
+                rows = self._containers.describe_services(cluster=self._params["cluster"], services=[service], aws_retry=True)["services"]
+            if all(row["status"] == "INACTIVE" for row in rows):
+                return
+            if time.monotonic() > end:
+                raise MainstayError(doing, f"it still drains after {self._params['wait_timeout']:g} s", "run it again later")
+            time.sleep(self._params["poll_interval"])
 
     def _do_no_rule(self, arn: str, found: Found) -> None:
         with calling(f"remove the rule {arn}"):
