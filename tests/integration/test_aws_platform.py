@@ -29,7 +29,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Platform]:
 
 
 def test_what_is_missing_is_said_before_anything_is_changed(platform: Platform) -> None:
-    """All problems at once: a permission, a certificate that is nowhere, one of another region."""
+    """All problems at once: a permission, a quota, a certificate that is nowhere, one of another region."""
     iam = platform.cloud.client("iam")
     iam.create_user(UserName="weak")
     key = iam.create_access_key(UserName="weak")["AccessKey"]
@@ -38,14 +38,30 @@ def test_what_is_missing_is_said_before_anything_is_changed(platform: Platform) 
     for name, policy in (("all", allowed), ("but", denied)):
         iam.put_user_policy(UserName="weak", PolicyName=name, PolicyDocument=json.dumps(policy))
     access = {**platform.variables["aws_platform_access"], "access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+    ec2 = platform.cloud.client("ec2")
+    networks = [ec2.create_vpc(CidrBlock="10.99.0.0/16")["Vpc"]["VpcId"] for unused in range(4)]
     absent = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/00000000-0000-0000-0000-000000000000"
     elsewhere = platform.variables["aws_platform_certificate_arn"]
     done = platform(aws_platform_access=access, aws_platform_certificate_arn=absent, aws_platform_cdn_certificate_arn=elsewhere)
     assert done.status != 0
     assert "user/weak has no permission for rds:CreateDBInstance, wafv2:CreateWebACL, wafv2:AssociateWebACL" in done.words
+    assert f"{REGION} lacks room for 1 more VPCs, there is room for 0" in done.words
     assert f"the certificate {absent} does not exist" in done.words
     assert f"the certificate {elsewhere} is not in {EDGE}" in done.words
     assert platform.stacks() == {}
+    for network in networks:
+        ec2.delete_vpc(VpcId=network)
+
+
+def test_missing_credentials_are_said(platform: Platform, run_module: Runner) -> None:
+    """In one sentence."""
+    options = {"name": NAME, "region": REGION, "endpoint_url": platform.cloud.endpoint_url}
+    nothing = {"AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_CONFIG_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true"}
+    failed = run_module("aws_platform_info", options, **nothing)
+    assert failed["failed"] is True
+    assert failed["msg"].startswith("could not find out who calls AWS: Unable to locate credentials; see whether credentials")
+    without = run_module("aws_platform_info", {"name": NAME, "endpoint_url": platform.cloud.endpoint_url}, **nothing)
+    assert "there is no region" in without["msg"]
 
 
 def test_check_mode_prints_the_plan_and_the_costs(platform: Platform) -> None:
