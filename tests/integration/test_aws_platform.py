@@ -122,7 +122,7 @@ def test_the_front_is_guarded(platform: Platform) -> None:
     """TLS, firewalls, flows, alarms."""
     elb, outputs = platform.cloud.client("elbv2"), platform.outputs("web")
     rows = {row["Port"]: row for row in elb.describe_listeners(LoadBalancerArn=outputs["BalancerArn"])["Listeners"]}
-    assert {port: row.get("SslPolicy") for port, row in rows.items() if port != 80} == dict.fromkeys((443, 8443), "ELBSecurityPolicy-TLS13-1-2-Res-2021-06")
+    assert {rows[port]["SslPolicy"] for port in (443, 8443)} == {"ELBSecurityPolicy-TLS13-1-2-Res-2021-06"}
     assert rows[80]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
     firewall = platform.cloud.client("wafv2").get_web_acl_for_resource(ResourceArn=outputs["BalancerArn"])["WebACL"]
     assert [rule["Name"] for rule in firewall["Rules"]] == ["rate", "reputation", "common", "known-bad-inputs", "sql-injection"]

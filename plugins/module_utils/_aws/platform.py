@@ -16,6 +16,8 @@ GLOBAL_REGION = "us-east-1"
 """The region of what belongs to a distribution."""
 STACKS = {"edge": "edge", "standby": "standby", "base": "main", "data": "main", "web": "main", "replica": "standby"}
 """Stacks by name, in the order in which they are made, and which region each is in."""
+WITH_ZONES = {"main": "base", "standby": "standby"}
+"""The stack that lays the network, by region."""
 IN_ORDER = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 """States in which a stack can be changed."""
 QUOTAS = {"VPCs": ("vpc", "L-F678F1CE"), "addresses": ("ec2", "L-0263D0A3")}
@@ -120,6 +122,12 @@ def stack_problem(name: str, status: str) -> str:
     if status == "ROLLBACK_COMPLETE":
         return f"the stack {name} failed when it was made and was rolled back; see its events for the reason, and delete it"
     return f"the stack {name} is in the state {status}; repair it in the console of CloudFormation"
+
+
+def zones_of(stack: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the zones that a stack has been made in; other ones would have its network made anew, in the middle of an outage of one of them."""
+    found = stack.get("parameters", {}).get("Zones", "")
+    return found.split(",") if found else []
 
 
 def bucket_names(name: str, account: str, regions: t.Mapping[str, str]) -> dict[str, str]:
@@ -240,7 +248,7 @@ def inspect(account: Account, wishes: Wishes) -> dict[str, t.Any]:
     _permissions(account, caller["arn"], main, report)
     stacks = {name: account.stack(f"{wishes.name}-{name}", wishes.regions[STACKS[name]]) for name in wishes.stacks}
     report.problems += [problem for name in stacks if (problem := stack_problem(f"{wishes.name}-{name}", stacks[name].get("status", "")))]
-    zones = {part: account.zones(region) for part, region in wishes.regions.items() if part != "edge"}
+    zones = {part: zones_of(stacks[stack]) or account.zones(wishes.regions[part]) for part, stack in WITH_ZONES.items() if part in wishes.regions}
     buckets = {name: account.bucket(name, name_region(name)) for name in bucket_names(wishes.name, caller["account"], wishes.regions)}
     database = account.database(wishes.name, main)
     if not wishes.absent:

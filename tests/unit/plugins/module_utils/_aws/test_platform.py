@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.changes import words_for_changes, words_for_new
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.platform import Wishes, bucket_names, name_region, principal_of, stack_problem
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.platform import Wishes, bucket_names, name_region, principal_of, stack_problem, zones_of
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,12 @@ def test_stacks_and_buckets_by_regions() -> None:
     buckets = bucket_names("shop", "123456789012", regions)
     assert buckets["shop-backups-123456789012-eu-west-1"] == "standby"
     assert {name_region(name) for name in buckets} == {"eu-central-1", "eu-west-1"}
+
+
+def test_a_network_stays_where_it_is() -> None:
+    """Whatever zones there are today."""
+    assert zones_of({"parameters": {"Zones": "a,b,c"}}) == ["a", "b", "c"]
+    assert zones_of({}) == []
 
 
 def test_the_words_of_a_plan() -> None:
