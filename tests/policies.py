@@ -35,7 +35,7 @@ CLIENTS = {
 }
 """Where the calls of a module stand, and of which service they are."""
 
-PREFIXES = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
+PREFIXES = {"elbv2": "elasticloadbalancing"}
 """Services whose actions have another prefix than boto3's name."""
 RESOURCES: dict[str, str | list[str]] = {
     "elasticloadbalancing:ModifyListener": ["LISTENER", "TEST_LISTENER"],

@@ -153,7 +153,8 @@ def test_a_deployment_is_left_alone(platform: Platform, run_module: Runner) -> N
     """Weights, release and counts of a deployment stay, and a changed size changes the rest."""
     outputs, access = platform.outputs("web"), platform.variables["aws_platform_access"]
     groups = {"blue": outputs["BlueGroup"], "green": outputs["GreenGroup"]}
-    options = {**access, "access_key": "AKIADEPLOY", "region": REGION, "cluster": NAME, "name": NAME, "production": platform.rule["RuleArn"], "target_groups": groups}
+    place = {"region": REGION, "cluster": NAME, "name": NAME, "production": platform.rule["RuleArn"], "target_groups": groups}
+    options = {**access, "access_key": "AKIADEPLOY", **place}
     quick = {"settle": 0.6, "bake": 0.5, "poll_interval": 0.2, "healthy_polls": 2, "start_timeout": PATIENCE, "lock_ttl": PATIENCE}
     process = run_module.start("ecs_bluegreen", {**options, **quick, "images": {"app": "app:v2"}, "alarms": outputs["Alarms"].split(",")})
     deployed = run_module.finish(process, PATIENCE)
@@ -219,7 +220,7 @@ def test_data_is_removed_in_words_only(platform: Platform) -> None:
     assert platform.stacks() == {}
     assert platform.cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"][0]["DBInstanceIdentifier"] == NAME
     assert platform.cloud.client("s3").head_bucket(Bucket=f"{NAME}-assets-{ACCOUNT}-{REGION}")
-    again = platform(**words)
+    again = platform(aws_platform_state="absent")
     assert (again.status, again.changed) == (0, 0), again.output[-5000:]
     anew = platform()
     assert f"the bucket {NAME}-assets-{ACCOUNT}-{REGION} is there from before" in anew.words
