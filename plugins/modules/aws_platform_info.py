@@ -12,7 +12,7 @@ version_added: "0.1.0"
 description:
   - Reads what there is of a platform that the role P(mainstay.ops.aws_platform#role) makes, and finds what would stop the role half way. Permissions by
     IAM's simulator, zones, quotas, certificates, stacks that cannot be changed, buckets that are left from before.
-  - All that stands in the way is returned at once, in O(ignore:problems); the module fails only if it cannot look.
+  - All that stands in the way is returned at once, in RV(problems); the module fails only if it cannot look.
 options:
   name:
     description: Name of the platform.
