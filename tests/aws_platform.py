@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from policies import MODULE_KEY
+from policies import key_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ACCOUNT, STANDBY, EDGE = "123456789012", "eu-west-1", "us-east-1"
@@ -116,7 +116,7 @@ def platform_on(folder: pathlib.Path, **more: t.Any) -> t.Iterator[Platform]:
             "aws_platform_name": NAME,
             "aws_platform_region": REGION,
             "aws_platform_standby_region": STANDBY,
-            "aws_platform_access": {"endpoint_url": running.endpoint_url, "access_key": MODULE_KEY, "secret_key": "SentinelAWS"},
+            "aws_platform_access": {"endpoint_url": running.endpoint_url, "access_key": key_of("aws_platform"), "secret_key": "SentinelAWS"},
             "aws_platform_image": "app:v1",
             "aws_platform_container_port": 8080,
             "aws_platform_certificate_arn": certificate(running, REGION),

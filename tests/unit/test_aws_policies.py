@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from policies import CLIENTS, PAGE, in_code, known, with_policies
+from policies import BY_HAND, CLIENTS, PAGE, documented, in_code, known, with_policies
 
 INFO = "_info"
 
@@ -22,6 +22,11 @@ def test_each_module_has_its_policy_in_the_page() -> None:
     """As it is made from the recorded calls; ``python tests/policies.py`` writes it."""
     text = PAGE.read_text(encoding="utf-8")
     assert sorted(re.findall(r"### Permissions of `(\w+)`", text)) == sorted(known()) and with_policies(text) == text
+
+
+@pytest.mark.parametrize("module", sorted(BY_HAND))
+def test_a_policy_by_hand_has_the_actions_that_were_called(module: str) -> None:
+    assert documented(PAGE.read_text(encoding="utf-8"), module) == set(known()[module]) | BY_HAND[module]
 
 
 @pytest.mark.parametrize("module", sorted(CLIENTS))
