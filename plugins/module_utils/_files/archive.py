@@ -156,7 +156,8 @@ class TreeStream:
         return block
 
     def _finish(self) -> None:
-        assert self._process is not None and self._parsed is not None
+        if self._process is None or self._parsed is None:
+            raise RuntimeError("the end of an archive that was not begun")
         self._close_feed()
         self._parsed.join()
         status = self._process.join()
