@@ -186,7 +186,7 @@ def nothing_left(job: Job) -> t.Iterator[None]:
     """After each test no private folder is left."""
     yield
     assert os.listdir(job.options["work_dir"]) == []
-    assert not [path for path in job.folder.rglob(".mainstay-*")]
+    assert not list(job.folder.rglob(".mainstay-*"))
 
 
 def failed(result: Result, *words: str) -> None:
