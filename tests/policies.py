@@ -71,7 +71,12 @@ OTHER_NAMES = {
 """Calls whose action has another name (Amazon S3 User Guide, "Required permissions for Amazon S3 API operations")."""
 
 
-BY_HAND = {"aws_platform": {"iam:PassRole", "ecs:TagResource", "ec2:DescribeAddresses"}, "static_assets": set()}
+BY_HAND: dict[str, set[str]] = {
+    "aws_platform": {"iam:PassRole", "ecs:TagResource", "ec2:DescribeAddresses"},
+    "ecs_release": set(),
+    "ecs_release_info": set(),
+    "static_assets": set(),
+}
 """Policies whose resources are narrower than can be made from calls, with the actions that calls of other services ask for, or that the cloud of the tests
 does not record. Their actions alone are compared."""
 

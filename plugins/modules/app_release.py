@@ -162,7 +162,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
-from ansible_collections.mainstay.ops.plugins.module_utils._release.home import KINDS, Home, Lock, Record, State, check_name
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import KINDS, Home, Lock, State, check_name, describe
 from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, next_record, plan_locked, plan_present, plan_pruned, plan_renewed
 
 Outcome = t.Dict[str, t.Any]
@@ -175,10 +175,6 @@ def _outcome(actions: list[str], before: str, after: str, **more: t.Any) -> Outc
 
 def _names(state: State) -> list[str]:
     return [found.release for found in state.releases]
-
-
-def _words(record: Record | None) -> str:
-    return "nothing is live" if record is None else f"{record.release} is live in {record.slot}, a rollback leads to {record.previous or 'nothing'}"
 
 
 def ensure_present(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
@@ -198,13 +194,13 @@ def ensure_live(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outco
     """Record what went live."""
     state = home.read()
     if check_mode and state.installed(params["release"]) is None:
-        return _outcome([f"record release {params['release']} as live in {params['slot']}"], _words(state.live), f"{params['release']} is live")
+        return _outcome([f"record release {params['release']} as live in {params['slot']}"], describe(state.live), f"{params['release']} is live")
     new = next_record(state, params["release"], params["slot"], params["kind"])
     if new is None:
-        return _outcome([], _words(state.live), _words(state.live))
+        return _outcome([], describe(state.live), describe(state.live))
     if not check_mode:
         apply.record(home, state, new, params["by"])
-    return _outcome([f"record release {new.release} as live in {new.slot}"], _words(state.live), _words(new))
+    return _outcome([f"record release {new.release} as live in {new.slot}"], describe(state.live), describe(new))
 
 
 def ensure_pruned(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:

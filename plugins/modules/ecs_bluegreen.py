@@ -359,6 +359,12 @@ rolled_back:
   description: Whether traffic, or what had been prepared, was taken back.
   type: bool
   returned: always, once it was planned
+back_seconds:
+  description:
+    - Seconds from the decision to take traffic back until the old release had all of it on every node of the load balancer, O(settle) included; 0 if nothing
+      was taken back, and with O(engine=native).
+  type: float
+  returned: always, once it was planned
 rollback_reason:
   description: Why.
   type: str

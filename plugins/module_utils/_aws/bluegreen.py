@@ -399,6 +399,7 @@ class BlueGreen:
             "steps": mover.steps if mover else [],
             "events": mover.events if mover else [],
             "rolled_back": bool(mover and mover.rolled_back),
+            "back_seconds": mover.back_seconds if mover else 0.0,
             "service_deployment_arn": "",
             "diff": {"before": before, "after": after if planned or phase != FAILED else before},
         }

@@ -120,6 +120,7 @@ class Mover:
         self.steps: list[dict[str, t.Any]] = []
         self.warnings: list[str] = []
         self.rolled_back = False
+        self.back_seconds = 0.0
 
     # The way forward
 
@@ -345,13 +346,13 @@ class Mover:
         Raises:
             MainstayError: with the reason ``rollback_failed``: what is to be done by hand.
         """
-        record = self._record
+        record, begun = self._record, time.monotonic()
         self._event(f"go back to {record.source}: {why}")
         with current().phase(f"go back to {record.source}"):
             self._restore(record)
             if record.phase != plans.BEGUN:  # some nodes may send requests to the target still, whichever run has taken the weight away
                 self._wait(self._params["settle"])
-        self.rolled_back = True
+        self.rolled_back, self.back_seconds = True, round(time.monotonic() - begun, 2)
         if self._site.test and record.test is not None and plans.forward_weights(self._own[self._site.test]):
             with self._as_warning("restore the test rule"):
                 self._set(self._site.test, {self._site.groups[colour]: weight for colour, weight in record.test.items()})

@@ -452,6 +452,7 @@ class NativeBlueGreen:
             "steps": self.steps,
             "events": self.events,
             "rolled_back": self._rolled_back,
+            "back_seconds": 0.0,
             "service_deployment_arn": self._arn,
             "diff": {"before": before, "after": before if phase in ("failed", "unchanged") or plan.action == "stop" else after},
         }

@@ -52,6 +52,11 @@ class Record:
     by: str = ""
 
 
+def describe(record: Record | None) -> str:
+    """Say in words what is live."""
+    return "nothing is live" if record is None else f"{record.release} is live in {record.slot}, a rollback leads to {record.previous or 'nothing'}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Installed:
     """One unpacked release, with the hash of its archive and the time it was unpacked (UTC)."""
