@@ -165,7 +165,8 @@ class Shop:
 
     def parameters(self) -> list[str]:
         """Return the names of the locks that are there."""
-        return [row["Name"] for row in self.site.cloud.client("ssm").describe_parameters()["Parameters"] if f"/{self.site.name}/" in row["Name"]]
+        rows, own = self.site.cloud.client("ssm").describe_parameters()["Parameters"], default_name(self.site.cluster, "")
+        return [row["Name"] for row in rows if row["Name"].startswith(own)]
 
     def record(self) -> Record | None:
         """Return what the lock holds, or None."""
