@@ -142,7 +142,11 @@ def argument_spec() -> dict[str, t.Any]:
 def planned(found: Ledger, params: t.Mapping[str, t.Any]) -> Ledger:
     """Return what shall be recorded."""
     before, wanted = params["before"], found
-    if before and (found.live is None or serving(found, before["task_definition"])[0] != found.live.release):
+
+    def is_live(definition: str) -> bool:
+        return found.live is not None and serving(found, definition)[0] == found.live.release
+
+    if before and not is_live(before["task_definition"]) and not is_live(params["task_definition"]):
         check_name("release", before["release"])
         wanted = plan_live(wanted, before["release"], before["slot"], before["task_definition"], "deploy", "", "")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
