@@ -90,6 +90,7 @@ def test_a_release_that_fails_half_of_its_requests_is_taken_back(web: Shop) -> N
     assert "of" in failed["msg"] and "requests failed, more than 5 %" in failed["msg"]
     assert 0 < load.lost < load.total / 10, load.answers
     assert not any("100 %" in event for event in failed["events"])
+    assert 0 < failed["back_seconds"] < 30
     web.is_whole("app:v1")
 
 
