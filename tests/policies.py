@@ -31,7 +31,7 @@ CLIENTS = {
         "watch.py:Watch": "cloudwatch",
         "watch.py:Autoscaling": "application-autoscaling",
     },
-    "route53_failover": {"route53.py": "route53"},
+    "route53_failover": {"route53.py": "route53", "switch_object.py": "s3"},
 }
 """Where the calls of a module stand, and of which service they are."""
 
@@ -47,6 +47,10 @@ RESOURCES: dict[str, str | list[str]] = {
     "route53:ChangeResourceRecordSets": "arn:aws:route53:::hostedzone/ZONE",
     "route53:GetHostedZone": "arn:aws:route53:::hostedzone/ZONE",
     "route53:ListResourceRecordSets": "arn:aws:route53:::hostedzone/ZONE",
+    "s3:DeleteObject": "arn:aws:s3:::SWITCH_BUCKET/PREFIX/*",
+    "s3:GetObject": "arn:aws:s3:::SWITCH_BUCKET/PREFIX/*",
+    "s3:ListBucket": "arn:aws:s3:::SWITCH_BUCKET",
+    "s3:PutObject": "arn:aws:s3:::SWITCH_BUCKET/PREFIX/*",
 }
 """What an action is allowed on, if that can be less than everything (Service Authorization Reference)."""
 

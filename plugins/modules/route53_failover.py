@@ -16,7 +16,8 @@ description:
   - A name that is pinned to a side holds this side in both records. There is no way back by itself, whatever health checks say.
   - Refuses a side that is not fit, a switch soon after another, a live state that is not the expected one, and records that it has not made.
   - DNS fences nothing. Stop writers of the old side, and promote its databases' replicas, before the name is moved.
-  - Records are changed through an API in one AWS region (us-east-1). With O(active=auto) the name moves even when that region is down.
+  - Records are changed through an API in one AWS region (us-east-1). With O(active=auto) the name moves even when that region is down, and with
+    O(method=s3_switch) it can be moved then.
 options:
   zone:
     description: Name of the hosted zone. One of O(zone) and O(hosted_zone_id) is needed.
@@ -41,8 +42,10 @@ options:
     description:
       - V(failover) makes failover records. Unless they are aliases, both sides need a health check.
       - V(weighted) makes weighted records of 100 and 0 without health checks.
+      - V(s3_switch) makes failover records that hang on an object in a bucket, see O(switch). While the object is there, the secondary is answered.
+        A move puts or removes the object, and needs no API of Route 53 once the records are there. No health check of a side is involved, so give probes.
     type: str
-    choices: [failover, weighted]
+    choices: [failover, weighted, s3_switch]
     default: failover
   active:
     description: The side that answers. V(auto) lets health checks decide, with V(failover) only.
@@ -249,6 +252,41 @@ options:
             description: Whether the certificate is verified.
             type: bool
             default: true
+  switch:
+    description:
+      - The object that decides, with O(method=s3_switch). The bucket has to be there, and everybody, or at least Route 53's checkers, may read
+        what is below O(switch.prefix) in it.
+    type: dict
+    suboptions:
+      bucket:
+        description: The bucket. Take one in the region of the secondary, so that nothing of the primary's region is needed.
+        type: str
+        required: true
+      region:
+        description: Its region.
+        type: str
+        required: true
+      prefix:
+        description:
+          - Below it are the two objects, C(failover), which is there while the secondary is the active side, and C(state), which always is.
+          - By default C(mainstay/) and O(name).
+        type: str
+      bucket_url:
+        description: Where the bucket answers requests without credentials. By default C(https://BUCKET.s3.REGION.amazonaws.com).
+        type: str
+      interval:
+        description: Seconds between two checks of one checker.
+        type: int
+        choices: [10, 30]
+        default: 10
+      failure_threshold:
+        description: So many checks in a row change the verdict, 1 to 10. A move takes O(switch.interval) times this, and O(ttl).
+        type: int
+        default: 3
+      check_readable:
+        description: Whether to see first that C(state) can be read from here without credentials. Turn it off if only Route 53's checkers may.
+        type: bool
+        default: true
   ttl:
     description: Seconds that an answer may be kept. With health checks not more than 60, as AWS recommends. The alias of a resource has its own.
     type: int
@@ -258,7 +296,7 @@ options:
     type: str
     choices: [absent, auto, primary, secondary]
   expect_fingerprint:
-    description: Fail if the live records have another fingerprint, as the info module returns it.
+    description: Fail if the live records, or with O(method=s3_switch) the switch, have another fingerprint, as the info module returns it.
     type: str
   require_healthy:
     description:
@@ -286,7 +324,7 @@ options:
     type: int
     default: 600
   wait:
-    description: Whether to wait until all name servers have the change.
+    description: Whether to wait until all name servers have a change of records. When checkers have found an object is seen with O(verify=authoritative).
     type: bool
     default: true
   wait_timeout:
@@ -299,19 +337,21 @@ options:
     default: false
   verify:
     description:
-      - How to look at what clients get. V(testdns) asks Route 53 what it answers, in public zones only. V(authoritative) asks the name servers themselves.
+      - How to look at what clients get. V(testdns) asks Route 53 what it answers, in public zones only, and not with O(method=s3_switch).
+        V(authoritative) asks the name servers themselves.
       - A wrong answer makes the module fail. Nothing is switched back, since a name that goes to and fro is worse than one that stands still.
     type: str
     choices: [none, testdns, authoritative]
     default: none
   name_servers:
-    description: Name servers for V(authoritative), as C(HOST) or C(HOST:PORT); those of the zone by default.
+    description: Name servers for V(authoritative), as C(HOST) or C(HOST:PORT); those of the zone by default. O(method=s3_switch) needs them.
     type: list
     elements: str
 notes:
   - 'Permissions: C(route53:ListHostedZonesByName), C(route53:GetHostedZone), C(route53:ListResourceRecordSets), C(route53:ChangeResourceRecordSets),
     C(route53:GetChange), C(route53:ListHealthChecks), C(route53:GetHealthCheckStatus), and for health checks of its own C(route53:CreateHealthCheck),
-    C(route53:UpdateHealthCheck), C(route53:DeleteHealthCheck), C(route53:ChangeTagsForResource); C(route53:TestDNSAnswer) for O(verify=testdns).'
+    C(route53:UpdateHealthCheck), C(route53:DeleteHealthCheck), C(route53:ChangeTagsForResource); C(route53:TestDNSAnswer) for O(verify=testdns);
+    C(s3:ListBucket), C(s3:GetObject), C(s3:PutObject) and C(s3:DeleteObject) for O(method=s3_switch).'
 seealso:
   - module: mainstay.ops.route53_failover_info
 extends_documentation_fragment:
@@ -346,6 +386,22 @@ EXAMPLES = r"""
     active: secondary
     expect_active: auto
     verify: authoritative
+
+- name: Move the name to the other region while Route 53's API does not answer
+  mainstay.ops.route53_failover:
+    hosted_zone_id: Z0123456789ABCDEFGHIJ
+    name: shop.example.com
+    method: s3_switch
+    switch: {bucket: example-switch-dublin, region: eu-west-1}
+    primary:
+      addresses: [192.0.2.10]
+      probe: {url: "https://shop.example.com/healthz", connect_to: "192.0.2.10:443"}
+    secondary:
+      addresses: [198.51.100.10]
+      probe: {url: "https://shop.example.com/healthz", connect_to: "198.51.100.10:443"}
+    active: secondary
+    verify: authoritative
+    name_servers: [ns-1.awsdns-01.org, ns-2.awsdns-02.co.uk]
 """
 
 RETURN = r"""
@@ -368,9 +424,36 @@ method:
   type: str
   returned: success
 zone_id:
-  description: Identifier of the hosted zone.
+  description: Identifier of the hosted zone; empty if it was not given, and Route 53's API did not answer.
   type: str
   returned: success
+switch:
+  description:
+    - With O(method=s3_switch) the switch after the run, else empty. RV(switch.control_plane) is false if Route 53's API did not answer; then the records were
+      not looked at, and RV(records) is empty.
+  type: dict
+  returned: success
+  contains:
+    bucket:
+      description: Its bucket.
+      type: str
+      returned: with O(method=s3_switch)
+    key:
+      description: The object that is there while the secondary is the active side.
+      type: str
+      returned: with O(method=s3_switch)
+    url:
+      description: What the checkers ask for, for O(mainstay.ops.route53_failover_info#module:switch_url).
+      type: str
+      returned: with O(method=s3_switch)
+    thrown:
+      description: Whether the object is there, or would be in check mode.
+      type: bool
+      returned: with O(method=s3_switch)
+    control_plane:
+      description: Whether Route 53's API answered.
+      type: bool
+      returned: with O(method=s3_switch)
 records:
   description: The records before and after, one a line.
   type: dict
@@ -396,7 +479,7 @@ old_ttl:
   type: int
   returned: success
 effective_after:
-  description: When the last resolver has forgotten the old answer, in UTC; empty if no record has changed.
+  description: When the last resolver has forgotten the old answer, in UTC; empty if neither a record nor the switch has changed.
   type: str
   returned: success
 forced:
@@ -410,7 +493,7 @@ force_reason:
 reason:
   description:
     - Why nothing was switched, or why it is not finished. One of V(foreign), V(stale_expectation), V(flap_guard), V(target_unhealthy), V(both_unhealthy),
-      V(conflict), V(no_reply), V(not_in_sync), V(not_verified).
+      V(conflict), V(no_reply), V(not_in_sync), V(not_verified), and with O(method=s3_switch) V(no_switch), V(switch_unreadable), V(not_checked).
   type: str
   returned: failure, in these cases
 diff:
@@ -424,7 +507,11 @@ import typing as t
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover import Failover
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover_plan import absolute
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover_switch import SwitchedFailover
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.route53 import Route53
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.switch_object import SwitchObject
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.switch_plan import plan_switch
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
@@ -470,6 +557,19 @@ def side_spec() -> dict[str, t.Any]:
     return {"type": "dict", "required": True, "options": options}
 
 
+def switch_spec() -> dict[str, t.Any]:
+    """Return the options of the switch."""
+    return {
+        "bucket": {"type": "str", "required": True},
+        "region": {"type": "str", "required": True},
+        "prefix": {"type": "str"},
+        "bucket_url": {"type": "str"},
+        "interval": {"type": "int", "choices": [10, 30], "default": 10},
+        "failure_threshold": {"type": "int", "default": 3},
+        "check_readable": {"type": "bool", "default": True},
+    }
+
+
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
     return {
@@ -478,10 +578,11 @@ def argument_spec() -> dict[str, t.Any]:
         "private_zone": {"type": "bool", "default": False},
         "name": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "method": {"type": "str", "choices": ["failover", "weighted"], "default": "failover"},
+        "method": {"type": "str", "choices": ["failover", "weighted", "s3_switch"], "default": "failover"},
         "active": {"type": "str", "choices": ["auto", "primary", "secondary"], "default": "auto"},
         "primary": side_spec(),
         "secondary": side_spec(),
+        "switch": {"type": "dict", "options": switch_spec()},
         "ttl": {"type": "int", "default": 60},
         "expect_active": {"type": "str", "choices": ["absent", "auto", "primary", "secondary"]},
         "expect_fingerprint": {"type": "str"},
@@ -499,6 +600,17 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
+def make_run(module: AnsibleAWSModule) -> Failover:
+    """Return the run of the method that is asked for."""
+    params = module.params
+    api = Route53(client(module, "route53", "PriorRequestNotComplete"))
+    if params["method"] != "s3_switch":
+        return Failover(api, params, module.check_mode)
+    switch = plan_switch(absolute(params["name"]), params["switch"])
+    storage = SwitchObject(client(module, "s3", region=params["switch"]["region"]), switch)
+    return SwitchedFailover(api, Route53(client(module, "route53", impatient=True)), storage, params, module.check_mode)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleAWSModule(
@@ -509,7 +621,7 @@ def main() -> None:
         required_if=[("force", True, ["force_reason"])],
     )
     try:
-        run = Failover(Route53(client(module, "route53", "PriorRequestNotComplete")), module.params, module.check_mode)
+        run = make_run(module)
         result = run.run()
     except MainstayError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -26,8 +26,14 @@ options:
     description: The name.
     type: str
     required: true
+  switch_url:
+    description:
+      - What the checkers of a pair that hangs on a switch ask for, as RV(mainstay.ops.route53_failover#module:switch.url) tells it.
+        With it the active side is told even if Route 53's API does not answer.
+    type: str
 notes:
-  - 'Permissions: C(route53:ListHostedZonesByName), C(route53:ListResourceRecordSets), C(route53:GetHealthCheckStatus).'
+  - 'Permissions: C(route53:ListHostedZonesByName), C(route53:ListResourceRecordSets), C(route53:GetHealthCheckStatus), and
+    C(route53:ListHealthChecks) for a pair that hangs on a switch.'
 seealso:
   - module: mainstay.ops.route53_failover
 extends_documentation_fragment:
@@ -49,11 +55,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 active:
-  description: V(auto), V(primary), V(secondary), V(absent) or V(unknown). A pinned pair is what the TXT record beside it says.
+  description:
+    - V(auto), V(primary), V(secondary), V(absent) or V(unknown). A pinned pair is what the TXT record beside it says.
+    - A pair that hangs on a switch is what the objects say that its checkers see; it is V(unknown) if they cannot be read from here.
   type: str
   returned: success
 method:
-  description: V(failover) or V(weighted).
+  description: V(failover), V(weighted) or V(s3_switch).
+  type: str
+  returned: success
+control_plane:
+  description: Whether Route 53's API answered. If not, what it knows is empty.
+  type: bool
+  returned: success
+switch_url:
+  description: What the checkers of a pair that hangs on a switch ask for, else empty.
   type: str
   returned: success
 zone_id:
@@ -71,7 +87,7 @@ foreign:
   elements: str
   returned: success
 fingerprint:
-  description: A word for the state of the records, for C(expect_fingerprint) of M(mainstay.ops.route53_failover).
+  description: A word for the state of the records or of the switch, for C(expect_fingerprint) of M(mainstay.ops.route53_failover).
   type: str
   returned: success
 last_switch:
@@ -88,7 +104,7 @@ import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover import inspect
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover_info import inspect
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.route53 import Route53
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
@@ -100,6 +116,7 @@ def argument_spec() -> dict[str, t.Any]:
         "hosted_zone_id": {"type": "str"},
         "private_zone": {"type": "bool", "default": False},
         "name": {"type": "str", "required": True},
+        "switch_url": {"type": "str"},
     }
 
 
@@ -112,7 +129,8 @@ def main() -> None:
         mutually_exclusive=[("zone", "hosted_zone_id")],
     )
     try:
-        module.exit_json(**inspect(Route53(client(module, "route53")), module.params))
+        api = Route53(client(module, "route53", impatient=module.params["switch_url"] is not None))
+        module.exit_json(**inspect(api, module.params))
     except MainstayError as error:
         module.fail_json(msg=str(error), **error.details)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import threading
@@ -255,3 +256,240 @@ def test_an_invisible_zone_and_a_missing_permission_are_one_sentence(world: Worl
     refused = world()
     assert "give the role the permission" in refused["msg"] and "SentinelAWS" not in str(refused)
     assert world.cloud.calls()["route53:ChangeResourceRecordSets"] == before
+
+
+@dataclasses.dataclass
+class Switched:
+    """A world whose name hangs on an object in a bucket of another region."""
+
+    world: World
+    bucket: str
+
+    @property
+    def storage(self) -> t.Any:
+        """A client of S3."""
+        return self.world.cloud.client("s3", region="eu-west-1")
+
+    def options(self, **more: t.Any) -> dict[str, t.Any]:
+        """Return the module's options: a switch, both sides with a probe, and a look at what the name servers answer."""
+        given: dict[str, t.Any] = {
+            "method": "s3_switch",
+            "active": "primary",
+            "verify": "authoritative",
+            "name_servers": [f"127.0.0.1:{self.world.cloud.dns_port}"],
+            "switch": {"bucket": self.bucket, "region": "eu-west-1", "bucket_url": f"{self.world.cloud.endpoint_url}/{self.bucket}", "failure_threshold": 1},
+        }
+        for side, address in ADDRESSES.items():
+            given[side] = {"addresses": [address], "probe": {"url": f"http://{address}:{self.world.port}/health"}}
+        return self.world.options(**{**given, **more})
+
+    def __call__(self, check: bool = False, diff: bool = False, **more: t.Any) -> dict[str, t.Any]:
+        """Run the module."""
+        return self.world.run("route53_failover", self.options(**more), check, diff)
+
+    def keys(self) -> list[str]:
+        """Return the last parts of the keys in the bucket."""
+        return [row["Key"].rpartition("/")[2] for row in self.storage.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+
+    def hide(self) -> None:
+        """Let nobody read without credentials."""
+        self.storage.delete_bucket_policy(Bucket=self.bucket)
+
+    def info(self, **more: t.Any) -> dict[str, t.Any]:
+        """Run the info module."""
+        names = ("endpoint_url", "secret_key", "region", "hosted_zone_id", "name")
+        given = {name: self.world.options()[name] for name in names}
+        return self.world.run("route53_failover_info", {**given, "access_key": key_of("route53_failover_info"), **more})
+
+    def break_control_plane(self, kind: str = "lost_request", **options: t.Any) -> None:
+        """Let Route 53's API not answer any more. Its checkers and name servers go on."""
+        self.world.cloud.fault(kind, "route53", count=100_000, **options)
+
+    def answers(self, side: str) -> None:
+        """Wait until the name servers answer with a side."""
+        until(lambda: self.world.cloud.addresses(self.world.name) == [ADDRESSES[side]], f"the {side}")
+
+    def own_checks(self) -> list[dict[str, t.Any]]:
+        """Return the health checks of this name, those of the sides and the switch's."""
+        found = self.world.cloud.client("route53").list_health_checks()["HealthChecks"]
+        configs = [check["HealthCheckConfig"] for check in found]
+        return [config for config in configs if config.get("Port") == self.world.port or self.bucket in config.get("ResourcePath", "")]
+
+
+@pytest.fixture
+def switched(world: World) -> Switched:
+    """A bucket that everybody may read."""
+    found = Switched(world, f"switch-{world.zone.lower()}")
+    found.storage.create_bucket(Bucket=found.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    row = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{found.bucket}/*"}
+    found.storage.put_bucket_policy(Bucket=found.bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [row]}))
+    return found
+
+
+def test_a_name_hangs_on_a_switch(switched: Switched) -> None:
+    """Made, moved, moved back and removed: each step planned in check mode, done, and done again without a change."""
+    planned, made, again = switched(check=True), switched(), switched()
+    assert not made["failed"] and planned["actions"] == made["actions"] and len(made["actions"]) == 3, (planned, made)
+    assert (made["active"], made["previous_active"], made["change_status"], made["switch"]["thrown"]) == ("primary", "absent", "INSYNC", False)
+    assert not again["changed"] and again["actions"] == [] and again["fingerprint"] == made["fingerprint"] and again["change_status"] == "unchanged"
+    assert switched.keys() == ["state"] and switched.world.cloud.addresses(switched.world.name) == [ADDRESSES["primary"]]
+    records = switched.world.records()
+    assert ["HealthCheckId" in row for row in records if row["Type"] == "A"] == [True, False]
+
+    move = {"active": "secondary", "expect_active": "primary", "expect_fingerprint": made["fingerprint"]}
+    planned, moved = switched(check=True, diff=True, **move), switched(diff=True, **move)
+    assert not moved["failed"] and planned["actions"] == moved["actions"] == [f"put s3://{switched.bucket}/{moved['switch']['key']}, which makes the secondary active"]
+    assert planned["diff"] == moved["diff"] and "is not there" in moved["diff"]["before"] and "is there" in moved["diff"]["after"]
+    assert (moved["active"], moved["previous_active"], moved["switch"]["thrown"], moved["change_status"]) == ("secondary", "primary", True, "unchanged")
+    assert moved["effective_after"] and moved["old_ttl"] == 10 and moved["health"]["secondary"]["probed"] and switched.world.records() == records
+    assert not switched(active="secondary")["changed"]
+    seen = switched.info()
+    assert (seen["active"], seen["method"], seen["fingerprint"]) == ("secondary", "s3_switch", moved["fingerprint"])
+    assert seen["last_switch"]["active"] == "secondary" and seen["switch_url"] == moved["switch"]["url"] and seen["control_plane"]
+
+    # A dead secondary changes nothing: there is no way back by itself.
+    switched.world.stop("secondary")
+    assert not switched(active="secondary")["changed"]
+    assert switched.world.cloud.addresses(switched.world.name) == [ADDRESSES["secondary"]]
+    back = switched(active="primary", expect_active="secondary")
+    assert not back["failed"] and switched.keys() == ["state"] and switched.info()["active"] == "primary"
+    switched.world.start("secondary")
+
+    switched(active="secondary", require_healthy=False)
+    planned, removed = switched(check=True, state="absent"), switched(state="absent")
+    assert planned["actions"] == removed["actions"] and removed["changed"]
+    assert switched.world.records() == [] and switched.keys() == [] and switched.own_checks() == [] and not switched(state="absent")["changed"]
+
+
+@pytest.mark.parametrize(("kind", "options"), [("lost_request", {}), ("error", {"status": 503, "code": "ServiceUnavailable"}), ("slow", {"seconds": 20})])
+def test_a_switch_is_moved_while_the_control_plane_does_not_answer(switched: Switched, kind: str, options: dict[str, t.Any]) -> None:
+    """By the data planes alone: the name servers answer with the secondary, and no record was touched."""
+    made = switched()
+    assert not made["failed"], made
+    switched.break_control_plane(kind, **options)
+    began = time.monotonic()
+    moved = switched(active="secondary", expect_active="primary")
+    assert not moved["failed"] and moved["changed"] and time.monotonic() - began < 90, moved
+    assert switched.world.cloud.addresses(switched.world.name) == [ADDRESSES["secondary"]]
+    assert moved["switch"]["control_plane"] is False and "does not answer" in str(moved["warnings"]) and moved["records"] == {"before": [], "after": []}
+    assert switched(check=True, active="primary")["actions"] != [] and switched.keys() == ["failover", "state"]
+    seen = switched.info(switch_url=moved["switch"]["url"])
+    assert (seen["active"], seen["control_plane"], seen["fingerprint"]) == ("secondary", False, moved["fingerprint"])
+    assert switched.info()["failed"]
+    assert switched(state="absent")["failed"] and switched.keys() == ["failover", "state"]
+    switched.world.cloud.control("mend")
+    again = switched(active="secondary")
+    assert not again["changed"] and again["switch"]["control_plane"]
+
+
+def test_without_a_switch_nothing_moves_while_the_control_plane_does_not_answer(switched: Switched) -> None:
+    """An object that nobody looks for would be no failover."""
+    switched.break_control_plane()
+    refused = switched(active="secondary")
+    assert refused["failed"] and refused["reason"] == "no_switch" and switched.keys() == []
+    # A refusal is not silence.
+    switched.world.cloud.control("mend")
+    assert not switched()["failed"]
+    switched.world.cloud.fault("error", "route53", "ListResourceRecordSets", code="AccessDenied", status=403, count=9)
+    assert "give the role the permission" in switched(active="secondary")["msg"] and switched.keys() == ["state"]
+
+
+def test_a_switch_that_the_checkers_cannot_see_is_refused(switched: Switched) -> None:
+    """Before the object is put, and when the switch is made."""
+    made = switched()
+    policy = switched.storage.get_bucket_policy(Bucket=switched.bucket)["Policy"]
+    switched.hide()
+    refused = switched(active="secondary")
+    assert refused["reason"] == "switch_unreadable" and "answers 403" in refused["msg"] and switched.keys() == ["state"]
+    assert "would not work" in str(switched()["warnings"]) and switched.info()["active"] == "unknown"
+    unchecked = {"switch": {**switched.options()["switch"], "check_readable": False}}
+    assert switched(active="secondary", verify="none", **unchecked)["changed"] and switched.keys() == ["failover", "state"]
+    switched.storage.put_bucket_policy(Bucket=switched.bucket, Policy=policy)
+    assert not made["failed"] and switched.info()["active"] == "secondary"
+    other = {**switched.options()["switch"], "bucket": "no-such-bucket"}
+    assert "there is no such bucket" in switched(switch=other)["msg"]
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "lost_request", "throttle"])
+@pytest.mark.parametrize("skip", [0, 1])
+def test_lost_and_refused_writes_of_a_switch_end_well(switched: Switched, fault: str, skip: int) -> None:
+    """Whether it is the state's or the object's."""
+    assert not switched()["failed"]
+    switched.world.cloud.fault(fault, "s3", "PutObject", skip=skip)
+    moved = switched(active="secondary")
+    assert not moved["failed"] and moved["changed"] and switched.keys() == ["failover", "state"], moved
+    assert ("was lost" in str(moved.get("warnings"))) == (fault == "lost_reply")
+    switched.world.cloud.fault(fault, "s3", "DeleteObject")
+    assert not switched()["failed"] and switched.keys() == ["state"]
+
+
+def test_of_two_that_move_a_switch_one_is_refused(switched: Switched) -> None:
+    """The state is written only over the version that was read."""
+    assert not switched()["failed"]
+    began = switched.world.cloud.calls()["s3:GetObject"]
+    process = switched.world.run.start("route53_failover", switched.options(active="secondary", probes=8))
+    until(lambda: switched.world.cloud.calls()["s3:GetObject"] > began, "the module's reading")
+    key = f"mainstay/{switched.world.name}/state"
+    switched.storage.put_object(Bucket=switched.bucket, Key=key, Body=b"mainstay active=primary at=1 token=theirs")
+    found = switched.world.run.finish(process)
+    assert found["reason"] == "conflict" and "theirs" in str(found["live"]) and "theirs" not in str(found["expected"]), found
+    assert switched.keys() == ["state"]
+
+
+def test_moves_of_a_switch_are_refused_as_those_of_records(switched: Switched) -> None:
+    """A stale view, a move soon after another, an ill side, both of them; with Route 53's API or without."""
+    assert not switched()["failed"]
+    for options in ({"expect_active": "secondary"}, {"expect_fingerprint": "0123456789abcdef"}):
+        assert switched(active="secondary", **options)["reason"] == "stale_expectation"
+    assert switched(active="secondary", min_interval=600)["reason"] == "flap_guard"
+    switched.break_control_plane()
+    assert switched(active="secondary", min_interval=600)["reason"] == "flap_guard"
+    switched.world.stop("secondary")
+    assert switched(active="secondary")["reason"] == "target_unhealthy"
+    switched.world.stop("primary")
+    assert switched(active="secondary")["reason"] == "both_unhealthy" and switched.keys() == ["state"]
+    forced = switched(active="secondary", force=True, force_reason="a drill")
+    assert forced["active"] == "secondary" and forced["forced"] and switched.keys() == ["failover", "state"]
+
+
+def test_a_pair_comes_to_a_switch_and_leaves_it(switched: Switched) -> None:
+    """No client gets another side's address meanwhile, though the new check, an inverted one, counts as ill at first; old checks go."""
+    world = switched.world
+    assert not world()["failed"]
+    switched.answers("primary")
+    seen: list[list[str]] = []
+    end = threading.Event()
+
+    def client() -> None:
+        while not end.wait(0.02):
+            seen.append(world.cloud.addresses(world.name))
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    try:
+        hung = switched()
+    finally:
+        end.set()
+        thread.join(30)
+    assert not hung["failed"] and hung["previous_active"] == "auto", hung
+    assert seen and all(found == [ADDRESSES["primary"]] for found in seen)
+    assert [config["Inverted"] for config in switched.own_checks()] == [True]
+    left = world()
+    assert not left["failed"] and left["previous_active"] == "unknown" and "hung on a switch" in str(left["warnings"])
+    assert [config.get("Inverted", False) for config in switched.own_checks()] == [False, False] and world.info()["active"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"active": "auto"}, "active cannot be auto"),
+        ({"verify": "testdns"}, "verify by authoritative"),
+        ({"name_servers": None}, "give name_servers"),
+        ({"switch": None}, "give switch with the bucket"),
+        ({"primary": {"addresses": ["192.0.2.1"], "health_check_id": "x"}}, "give primary.probe instead"),
+    ],
+)
+def test_options_that_do_not_fit_a_switch_are_refused(switched: Switched, options: dict[str, t.Any], expected: str) -> None:
+    """Before anything is made."""
+    refused = switched(**options)
+    assert refused["failed"] and expected in refused["msg"] and switched.keys() == []

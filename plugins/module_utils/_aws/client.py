@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import re
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -18,9 +19,16 @@ try:
 except ImportError:  # the module says that boto3 is missing
     botocore_errors = None  # type: ignore[assignment]
 
+IMPATIENT = {"connect_timeout": 3, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
+IMPATIENT_RETRIES = 2
+"""For calls that one can do without: an API that does not answer costs less than half a minute."""
 RETRIES = 6
 LONGEST_DELAY = 20
 """Seconds between two tries of a call that is refused as one too many. Six tries take about a minute."""
+
+
+BUSY = re.compile(r"5\d\d|Internal(Failure|Error|ServerError)|ServiceUnavailable|Throttling(Exception)?|RequestLimitExceeded|PriorRequestNotComplete")
+"""Codes of the "Common errors" of AWS's API references that say nothing about the request; a status stands where an answer has no body."""
 
 
 class AwsError(MainstayError):
@@ -36,7 +44,7 @@ class NoReply(MainstayError):
     """A call of which nobody knows whether it was done: the connection ended before the answer."""
 
 
-def client(module: t.Any, service: str, *more_codes: str, region: str = "") -> t.Any:
+def client(module: t.Any, service: str, *more_codes: str, region: str = "", impatient: bool = False) -> t.Any:
     """Return a client that tries again what AWS refuses for the moment.
 
     Args:
@@ -44,9 +52,11 @@ def client(module: t.Any, service: str, *more_codes: str, region: str = "") -> t
         service: boto3's name of the service.
         more_codes: error codes that pass by themselves too.
         region: another region than the module's.
+        impatient: whether to give up soon.
     """
-    elsewhere = {"region": region} if region else {}
-    return module.client(service, retry_decorator=AWSRetry.jittered_backoff(RETRIES, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)), **elsewhere)
+    options: dict[str, t.Any] = ({"region": region} if region else {}) | ({"config": IMPATIENT} if impatient else {})
+    tries = IMPATIENT_RETRIES if impatient else RETRIES
+    return module.client(service, retry_decorator=AWSRetry.jittered_backoff(tries, 1, LONGEST_DELAY, catch_extra_error_codes=list(more_codes)), **options)
 
 
 class NoConnection(NoReply):
@@ -101,6 +111,11 @@ def calling(doing: str) -> t.Iterator[None]:
         raise InvalidInput(doing, error, "see which option has this value") from error
     except botocore_errors.BotoCoreError as error:
         raise MainstayError(doing, error, "see whether credentials and the address of the service are right") from error
+
+
+def unanswered(error: MainstayError) -> bool:
+    """Tell whether a failure is that of a service which does not answer, or not now, rather than a refusal."""
+    return isinstance(error, NoReply) or (isinstance(error, AwsError) and BUSY.fullmatch(error.code) is not None)
 
 
 def hint(code: str, operation: str) -> str:

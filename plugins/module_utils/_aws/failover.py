@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import secrets
 import time
@@ -56,15 +57,20 @@ def read(api: Route53, zone_id: str, name: str) -> Live:
 class Failover:
     """One run."""
 
+    verify_seconds: float = VERIFY_SECONDS
+
     def __init__(self, api: Route53, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
         """Take a client and the module's options."""
         self._api, self._params, self._check = api, params, check_mode
         self.actions: list[str] = []
         self.warnings: list[str] = []
         self._name = plans.absolute(params["name"])
-        self._zone = params["hosted_zone_id"] or api.zone_id(params["zone"], params["private_zone"])
         self._steps: dict[str, checks.Step] = {}
         self._health: dict[str, t.Any] = {}
+
+    @functools.cached_property
+    def _zone(self) -> str:
+        return self._params["hosted_zone_id"] or self._api.zone_id(self._params["zone"], self._params["private_zone"])
 
     def run(self) -> dict[str, t.Any]:
         """Do what the options say and return the module's result.
@@ -80,7 +86,8 @@ class Failover:
         pair.check(active)
         before = plans.classify(pair.method, live.records, live.marker, pair)
         self._refuse_foreign(pair, live)
-        self._refuse_stale(before, live)
+        self._refuse_stale(before, plans.fingerprint(live.all), live)
+        self._leave_switch(live)
         changes = plans.batch(live.records, pair.records(active))
         switch = before not in (plans.ABSENT, active)
         if switch:
@@ -117,14 +124,19 @@ class Failover:
             cause = f"there are records that it has not made: {'; '.join(strange)}"
             raise MainstayError(f"keep the records of {self._name}", cause, "remove them, or choose another name", reason="foreign", records=strange)
 
-    def _refuse_stale(self, before: str, live: Live) -> None:
+    def _leave_switch(self, live: Live) -> None:
+        """Drop the check of the switch that the pair hangs on, once its records have moved."""
+        if live.marker is not None and live.marker.active == plans.SWITCH:
+            self._steps[plans.SWITCH] = checks.obsolete(checks.prefix(self._zone, self._name, checks.SWITCHED), self._api.health_checks())
+            self.warnings.append("the pair hung on a switch; its objects stay in the bucket, where nothing looks for them any more")
+
+    def _refuse_stale(self, before: str, seen: str, live: Live) -> None:
         expected, word = self._params["expect_active"], self._params["expect_fingerprint"]
-        seen = plans.fingerprint(live.all)
         if (expected and expected != before) or (word and word != seen):
             wanted = expected if expected and expected != before else word
             cause = f"{wanted} was expected, and live is {before} with the fingerprint {seen}"
             step = "look at the live records, then decide again"
-            raise MainstayError(f"switch {self._name}", cause, step, reason="stale_expectation", **self._state(live, before))
+            raise MainstayError(f"switch {self._name}", cause, step, reason="stale_expectation", **self._state(live, before, seen))
 
     def _refuse_flapping(self, marker: plans.Marker | None) -> None:
         waited = time.time() - marker.at if marker else None
@@ -155,7 +167,8 @@ class Failover:
         known = checks.healthy(self._api.observations(check)) if check not in ("", TO_BE_MADE) else None
         problem = "its health check fails" if known is False else self._probe(probe) if probe else ""
         if known is None and not probe:
-            problem = f"nothing says whether it is; give {role}.probe or {role}.health_check, or set require_healthy to false"
+            ways = f"{role}.probe" if self._params["method"] == "s3_switch" else f"{role}.probe or {role}.health_check"
+            problem = f"nothing says whether it is; give {ways}, or set require_healthy to false"
         self._health[role] = {"health_check": known, "probed": bool(probe), "problem": problem}
         return problem
 
@@ -258,8 +271,8 @@ class Failover:
         )
 
     def _look(self, pair: plans.Pair, active: str, live: Live) -> None:
-        if self._params["wait_ttl"] and live.records:
-            time.sleep(max(record.get("TTL", 60) for record in live.records))
+        if self._params["wait_ttl"]:
+            time.sleep(self._old_seconds(live))
         if self._params["verify"] == "none" or not self._params["wait"]:
             return
         roles = ROLES if active == plans.AUTO else (active,)
@@ -270,8 +283,12 @@ class Failover:
                 continue
             self._verify(kind, allowed)
 
+    def _old_seconds(self, live: Live) -> int:
+        """Return for how many seconds clients may get the old answer."""
+        return longest_ttl(live.records)
+
     def _verify(self, kind: str, allowed: list[list[str]]) -> None:
-        end = time.monotonic() + VERIFY_SECONDS
+        end = time.monotonic() + self.verify_seconds
         while wrong := self._wrong_answers(kind, allowed):
             if time.monotonic() >= end:
                 step = "there is no way back by itself: look at the records, then decide"
@@ -299,7 +316,12 @@ class Failover:
         pair = self._pair()
         before = plans.classify(pair.method, live.records, live.marker, pair)
         self._refuse_foreign(pair, live)
-        self._refuse_stale(before, live)
+        self._refuse_stale(before, plans.fingerprint(live.all), live)
+        self._leave_switch(live)
+        sent = self._remove_records(live)
+        return self._result(live, before, plans.ABSENT, [], sent)
+
+    def _remove_records(self, live: Live) -> tuple[str, str]:
         sent = ("", "unchanged")
         if live.all:
             self.actions.append(f"remove the records of {self._name}")
@@ -309,14 +331,15 @@ class Failover:
                 self.actions.append(f"remove the health check of the {role}")
                 if not self._check:
                     self._api.delete_check(identifier)
-        return self._result(live, before, plans.ABSENT, [], sent)
+        return sent
 
-    def _state(self, live: Live, before: str) -> dict[str, t.Any]:
-        return {"active": before, "fingerprint": plans.fingerprint(live.all), "records": [plans.describe(record) for record in live.all]}
+    @staticmethod
+    def _state(live: Live, before: str, seen: str) -> dict[str, t.Any]:
+        return {"active": before, "fingerprint": seen, "records": [plans.describe(record) for record in live.all]}
 
     def _result(self, live: Live, before: str, active: str, wanted: list[dict[str, t.Any]], sent: tuple[str, str]) -> dict[str, t.Any]:
         texts = [sorted(plans.describe(record) for record in each) for each in (live.all, wanted)]
-        ttl = max((record.get("TTL", 60) for record in live.records), default=0)
+        ttl = longest_ttl(live.records)
         changed_records = sent[1] != "unchanged"
         return {
             "changed": bool(self.actions),
@@ -331,7 +354,8 @@ class Failover:
             "change_status": sent[1],
             "health": self._health,
             "old_ttl": ttl,
-            "effective_after": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + ttl)) if changed_records else "",
+            "effective_after": in_utc(time.time() + ttl) if changed_records else "",
+            "switch": {},
             "forced": bool(self._params["force"]),
             "force_reason": self._params["force_reason"] if self._params["force"] else "",
             "diff": {"before": "".join(f"{line}\n" for line in texts[0]), "after": "".join(f"{line}\n" for line in texts[1])},
@@ -343,23 +367,11 @@ def equal(one: t.Sequence[t.Mapping[str, t.Any]], other: t.Sequence[t.Mapping[st
     return plans.fingerprint(one) == plans.fingerprint(other)
 
 
-def inspect(api: Route53, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the result of the info module: what is live, and what the health checks say."""
-    name = plans.absolute(params["name"])
-    zone = params["hosted_zone_id"] or api.zone_id(params["zone"], params["private_zone"])
-    live = read(api, zone, name)
-    method = "weighted" if any("Weight" in record for record in live.records) else "failover"
-    strange = [plans.describe(record) for record in live.records if "Failover" not in record and "Weight" not in record]
-    active = plans.UNKNOWN if strange else plans.classify(method, live.records, live.marker)
-    identifiers = sorted({record["HealthCheckId"] for record in live.records if "HealthCheckId" in record})
-    return {
-        "changed": False,
-        "active": active,
-        "method": method,
-        "zone_id": zone,
-        "records": [plans.describe(record) for record in live.all],
-        "foreign": strange,
-        "fingerprint": plans.fingerprint(live.all),
-        "last_switch": {"active": live.marker.active, "at": live.marker.at} if live.marker else {},
-        "health": {identifier: checks.healthy(api.observations(identifier)) for identifier in identifiers},
-    }
+def longest_ttl(records: t.Iterable[t.Mapping[str, t.Any]]) -> int:
+    """Return how many seconds answers of records may be kept; an alias of a resource has 60."""
+    return max((record.get("TTL", 60) for record in records), default=0)
+
+
+def in_utc(moment: float) -> str:
+    """Return a moment of Unix time in words."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

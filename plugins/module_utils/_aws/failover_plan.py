@@ -6,6 +6,9 @@
 Route 53 Developer Guide, "How Amazon Route 53 chooses records when health checking is configured": of two failover records the primary is answered while it is
 healthy, else the secondary, and the primary again if both are not. A pair that is pinned to one target holds this target in both records, so that no
 health check ever moves it: there is no way back by itself.
+
+A pair that hangs on a switch ("Standby takes over primary" of AWS's "Creating disaster recovery mechanisms using Amazon Route 53") has one check, the primary's,
+which is inverted and looks for an object in a bucket: the object is there, the primary counts as ill, and the secondary is answered. Its records stay as they are.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
 ABSENT, AUTO, PRIMARY, SECONDARY, UNKNOWN = "absent", "auto", "primary", "secondary", "unknown"
+SWITCH = "switch"
+"""What the marker says of a pair that hangs on a switch."""
 MARKER_PREFIX = "_failover."
 MARKER = re.compile(r'"?mainstay active=(?P<active>\w+) at=(?P<at>\d+) token=(?P<token>\w+)"?')
 FULL_WEIGHT = 100
@@ -104,8 +109,8 @@ class Pair:
 
     Attributes:
         name: the record's name, absolute.
-        method: ``failover`` or ``weighted``.
-        primary: one side.
+        method: ``failover``, ``weighted`` or ``s3_switch``.
+        primary: one side. With ``s3_switch`` its health check is the switch's.
         secondary: the other one.
         ttl: seconds that an answer may be kept.
     """
@@ -130,9 +135,19 @@ class Pair:
             raise InvalidInput(doing, f"both sides are called {self.primary.identifier}", "give them different identifiers")
         if self.method == "weighted" and active == AUTO:
             raise InvalidInput(doing, "weighted records are not moved by health checks here, so active cannot be auto", "say primary or secondary")
+        if self.method == "s3_switch":
+            self._check_switched(doing, active)
         for role, target in ((PRIMARY, self.primary), (SECONDARY, self.secondary)):
             if self.method == "failover" and target.alias is None and not target.health_check:
                 raise InvalidInput(doing, f"the {role} has no health check, which a failover record needs", f"give {role}.health_check or health_check_id")
+
+    def _check_switched(self, doing: str, active: str) -> None:
+        if active == AUTO:
+            raise InvalidInput(doing, "with s3_switch an object decides and no health check of a side, so active cannot be auto", "say primary or secondary")
+        for role, target in ((PRIMARY, self.primary), (SECONDARY, self.secondary)):
+            if target.alias is not None and target.alias.evaluate:
+                cause = f"the {role}'s evaluate_target_health would move the name beside the switch"
+                raise InvalidInput(doing, cause, f"set {role}.alias.evaluate_target_health to false")
 
     def side(self, role: str) -> Target:
         """Return a side."""
@@ -146,9 +161,10 @@ class Pair:
         if self.method == "weighted":
             weights = (FULL_WEIGHT, 0) if active == PRIMARY else (0, FULL_WEIGHT)
             return [self._record(kind, side, side, {"Weight": weight}) for side, weight in zip((self.primary, self.secondary), weights, strict=True)]
-        first = self.primary if active == AUTO else self.side(active)
-        second = self.secondary if active == AUTO else self.side(active)
-        checks = (first.health_check, second.health_check if active == AUTO else "")
+        moved_by_checks = active == AUTO or self.method == "s3_switch"
+        first = self.primary if moved_by_checks else self.side(active)
+        second = self.secondary if moved_by_checks else self.side(active)
+        checks = (first.health_check, second.health_check if moved_by_checks else "")
         return [
             self._record(kind, self.primary, first, {"Failover": "PRIMARY"}, checks[0]),
             self._record(kind, self.secondary, second, {"Failover": "SECONDARY"}, checks[1]),
@@ -183,7 +199,7 @@ def describe(record: t.Mapping[str, t.Any]) -> str:
 def foreign(pair: Pair, live: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """Return the records at the name that this pair has not made, in one line each."""
     known = {pair.primary.identifier, pair.secondary.identifier}
-    policy = "Failover" if pair.method == "failover" else "Weight"
+    policy = "Weight" if pair.method == "weighted" else "Failover"
     strange = []
     for record in live:
         ours = record.get("SetIdentifier") in known and [key for key in POLICY_KEYS if key in record] == [policy]
@@ -200,20 +216,29 @@ class Marker:
     at: int
     token: str
 
+    @property
+    def text(self) -> str:
+        """In words, for a record or an object."""
+        return f"mainstay active={self.active} at={self.at} token={self.token}"
+
     def record(self, name: str, ttl: int) -> dict[str, t.Any]:
         """Return the TXT record."""
-        text = f'"mainstay active={self.active} at={self.at} token={self.token}"'
-        return {"Name": f"{MARKER_PREFIX}{name}", "Type": "TXT", "TTL": ttl, "ResourceRecords": [{"Value": text}]}
+        return {"Name": f"{MARKER_PREFIX}{name}", "Type": "TXT", "TTL": ttl, "ResourceRecords": [{"Value": f'"{self.text}"'}]}
+
+
+def parse_marker(text: str) -> Marker | None:
+    """Return what :attr:`Marker.text` says, or None for anything else."""
+    match = MARKER.fullmatch(text.strip())
+    return Marker(match["active"], int(match["at"]), match["token"]) if match else None
 
 
 def read_marker(record: t.Mapping[str, t.Any] | None) -> Marker | None:
     """Return what a marker's record says, or None."""
-    match = MARKER.fullmatch(record["ResourceRecords"][0]["Value"]) if record and record.get("ResourceRecords") else None
-    return Marker(match["active"], int(match["at"]), match["token"]) if match else None
+    return parse_marker(record["ResourceRecords"][0]["Value"]) if record and record.get("ResourceRecords") else None
 
 
 def classify(method: str, live: t.Sequence[t.Mapping[str, t.Any]], marker: Marker | None, pair: Pair | None = None) -> str:
-    """Return which side is active: absent, auto, primary, secondary or unknown.
+    """Return which side is active: absent, auto, primary, secondary or unknown, as that of a pair that hangs on a switch, which is not asked here.
 
     Args:
         method: ``failover`` or ``weighted``.
@@ -223,6 +248,8 @@ def classify(method: str, live: t.Sequence[t.Mapping[str, t.Any]], marker: Marke
     """
     if not live:
         return ABSENT
+    if marker is not None and marker.active == SWITCH:
+        return UNKNOWN
     if method == "weighted":
         weights = {record["SetIdentifier"]: record.get("Weight", 0) > 0 for record in live}
         heavy = [identifier for identifier, carries in weights.items() if carries]

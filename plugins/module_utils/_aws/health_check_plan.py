@@ -15,6 +15,8 @@ import hashlib
 import re
 import typing as t
 
+SWITCHED = "switch of the name"
+"""Stands for the identifier of a side in the references of a switch's checks."""
 UNCHANGEABLE = ("Type", "RequestInterval")
 NAMES = {
     "type": "Type",
@@ -25,6 +27,7 @@ NAMES = {
     "search_string": "SearchString",
     "interval": "RequestInterval",
     "failure_threshold": "FailureThreshold",
+    "inverted": "Inverted",
 }
 
 
@@ -68,6 +71,16 @@ def generation(check: t.Mapping[str, t.Any]) -> int:
     return int(match[1]) if match else 0
 
 
+def own(start: str, checks: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """Return one side's checks, the newest generation last."""
+    return sorted((check for check in checks if check["CallerReference"].startswith(start)), key=generation)
+
+
+def obsolete(start: str, checks: t.Iterable[t.Mapping[str, t.Any]]) -> Step:
+    """Return what is to be done with one side's checks if it shall have none: they go when the records have moved."""
+    return Step("keep", {}, obsolete=tuple(check["Id"] for check in own(start, checks)))
+
+
 def plan(start: str, config: t.Mapping[str, t.Any], checks: t.Iterable[t.Mapping[str, t.Any]]) -> Step:
     """Return what is to be done so that a side has its health check.
 
@@ -76,10 +89,10 @@ def plan(start: str, config: t.Mapping[str, t.Any], checks: t.Iterable[t.Mapping
         config: what the check shall be.
         checks: all health checks of the account.
     """
-    own = sorted((check for check in checks if check["CallerReference"].startswith(start)), key=generation)
-    if not own:
+    found = own(start, checks)
+    if not found:
         return Step("create", config, f"{start}1")
-    newest, older = own[-1], tuple(check["Id"] for check in own[:-1])
+    newest, older = found[-1], tuple(check["Id"] for check in found[:-1])
     live = newest["HealthCheckConfig"]
     if any(live.get(key) != config.get(key) for key in UNCHANGEABLE):
         return Step("create", config, f"{start}{generation(newest) + 1}", obsolete=(*older, newest["Id"]))
