@@ -91,9 +91,11 @@ class World:
 @pytest.fixture
 def world(running: Cloud, run_module: Runner, request: pytest.FixtureRequest) -> t.Iterator[World]:
     """A zone of its own, and both sides up."""
-    zone = request.node.name.removeprefix("test_").split("[")[0].replace("_", "-")[:40] + ".example."
+    port = free_port()
+    # Two zones of one name would answer for each other.
+    zone = f"{request.node.name.removeprefix('test_').split('[')[0].replace('_', '-')[:40]}-{port}.example."
     made = running.client("route53").create_hosted_zone(Name=zone, CallerReference=request.node.name)["HostedZone"]["Id"]
-    found = World(running, made.rpartition("/")[2], f"www.{zone}", free_port(), run_module, {})
+    found = World(running, made.rpartition("/")[2], f"www.{zone}", port, run_module, {})
     for side in ADDRESSES:
         found.start(side)
     try:
