@@ -340,7 +340,8 @@ def test_a_name_hangs_on_a_switch(switched: Switched) -> None:
 
     move = {"active": "secondary", "expect_active": "primary", "expect_fingerprint": made["fingerprint"]}
     planned, moved = switched(check=True, diff=True, **move), switched(diff=True, **move)
-    assert not moved["failed"] and planned["actions"] == moved["actions"] == [f"put s3://{switched.bucket}/{moved['switch']['key']}, which makes the secondary active"]
+    action = f"put s3://{switched.bucket}/mainstay/{switched.world.name}/failover, which makes the secondary active"
+    assert not moved["failed"] and planned["actions"] == moved["actions"] == [action], (planned, moved)
     assert planned["diff"] == moved["diff"] and "is not there" in moved["diff"]["before"] and "is there" in moved["diff"]["after"]
     assert (moved["active"], moved["previous_active"], moved["switch"]["thrown"], moved["change_status"]) == ("secondary", "primary", True, "unchanged")
     assert moved["effective_after"] and moved["old_ttl"] == 10 and moved["health"]["secondary"]["probed"] and switched.world.records() == records

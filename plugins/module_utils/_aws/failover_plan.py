@@ -7,8 +7,9 @@ Route 53 Developer Guide, "How Amazon Route 53 chooses records when health check
 healthy, else the secondary, and the primary again if both are not. A pair that is pinned to one target holds this target in both records, so that no
 health check ever moves it: there is no way back by itself.
 
-A pair that hangs on a switch ("Standby takes over primary" of AWS's "Creating disaster recovery mechanisms using Amazon Route 53") has one check, the primary's,
-which is inverted and looks for an object in a bucket: the object is there, the primary counts as ill, and the secondary is answered. Its records stay as they are.
+A pair that hangs on a switch ("Standby takes over primary" of AWS's "Creating disaster recovery mechanisms using Amazon Route 53") has one check, the
+primary's, which is inverted and looks for an object in a bucket: the object is there, the primary counts as ill, and the secondary is answered.
+Its records stay as they are.
 """
 
 from __future__ import annotations

@@ -18,7 +18,17 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import failover_plan as plans
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import health_check_plan as checks
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import AwsError, NoReply, unanswered
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover import ROLES, SENDS, TO_BE_MADE, VERIFY_SECONDS, Failover, Live, in_utc, longest_ttl, read
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover import (
+    ROLES,
+    SENDS,
+    TO_BE_MADE,
+    VERIFY_SECONDS,
+    Failover,
+    Live,
+    in_utc,
+    longest_ttl,
+    read,
+)
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.route53 import Route53
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.switch_object import REFUSED, SwitchObject, ask
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.switch_plan import Position
@@ -92,7 +102,8 @@ class SwitchedFailover(Failover):
             if must or not unanswered(error):
                 raise
             if position.state is None:
-                cause = f"Route 53's control plane does not answer, and {self._switch.shown(self._switch.state_key)} does not say that there is a switch ({error})"
+                shown = self._switch.shown(self._switch.state_key)
+                cause = f"Route 53's control plane does not answer, and {shown} does not say that there is a switch ({error})"
                 raise MainstayError(f"switch {self._name}", cause, "move the name by other means, or try again", reason="no_switch") from error
             self._answers, self._zone = False, self._params["hosted_zone_id"] or ""
             self.warnings.append(f"Route 53's control plane does not answer, so the records were not looked at and the switch alone was moved: {error}")
@@ -183,7 +194,8 @@ class SwitchedFailover(Failover):
     def _moved_meanwhile(self, position: Position, now: Position, cause: object, **details: t.Any) -> MainstayError:
         words = [[each.line(self._switch), each.state.text if each.state else "no state"] for each in (position, now)]
         text = f"somebody else has moved the switch meanwhile ({cause})"
-        return MainstayError(f"switch {self._name}", text, "look at both versions, then decide again", reason="conflict", expected=words[0], live=words[1], **details)
+        step = "look at both versions, then decide again"
+        return MainstayError(f"switch {self._name}", text, step, reason="conflict", expected=words[0], live=words[1], **details)
 
     def _wanted(self, pair: plans.Pair, live: Live) -> list[dict[str, t.Any]]:
         """Return the records and the marker's, as they have to be; the marker stays if it says so already."""

@@ -48,7 +48,8 @@ class SwitchObject:
                 rows = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, aws_retry=True).get("Contents", [])
         except AwsError as error:
             if error.code == "NoSuchBucket":
-                raise InvalidInput(f"read the switch in {bucket}", "there is no such bucket", "make it, or see whether its name and region are right") from error
+                step = "make it, or see whether its name and region are right"
+                raise InvalidInput(f"read the switch in {bucket}", "there is no such bucket", step) from error
             raise
         etags = {row["Key"]: row["ETag"] for row in rows}
         if self.switch.state_key not in etags:

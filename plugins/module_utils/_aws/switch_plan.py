@@ -100,7 +100,8 @@ def plan_switch(name: str, options: t.Mapping[str, t.Any] | None) -> Switch:
     base = (options["bucket_url"] or f"https://{options['bucket']}.s3.{options['region']}.amazonaws.com").rstrip("/")
     found = Switch(options["bucket"], prefix, base, options["interval"], options["failure_threshold"])
     if not PREFIX.fullmatch(prefix):
-        raise InvalidInput(doing, f"the prefix {prefix!r} is not of letters, digits, '.', '_', '-' and single slashes between them", "give such a switch.prefix")
+        cause = f"the prefix {prefix!r} is not of letters, digits, '.', '_', '-' and single slashes between them"
+        raise InvalidInput(doing, cause, "give such a switch.prefix")
     if len(http.locate(found.url).path) > LONGEST_PATH:
         raise InvalidInput(doing, f"the path of {found.url} has more than {LONGEST_PATH} characters", "give a shorter switch.prefix")
     if not 1 <= found.threshold <= 10:
