@@ -268,6 +268,11 @@ class Switched:
     bucket: str
 
     @property
+    def prefix(self) -> str:
+        """Where the objects lie: below the name, as it is without its last dot."""
+        return f"mainstay/{self.world.name.removesuffix('.')}"
+
+    @property
     def storage(self) -> t.Any:
         """A client of S3."""
         return self.world.cloud.client("s3", region="eu-west-1")
@@ -340,7 +345,7 @@ def test_a_name_hangs_on_a_switch(switched: Switched) -> None:
 
     move = {"active": "secondary", "expect_active": "primary", "expect_fingerprint": made["fingerprint"]}
     planned, moved = switched(check=True, diff=True, **move), switched(diff=True, **move)
-    action = f"put s3://{switched.bucket}/mainstay/{switched.world.name}/failover, which makes the secondary active"
+    action = f"put s3://{switched.bucket}/{switched.prefix}/failover, which makes the secondary active"
     assert not moved["failed"] and planned["actions"] == moved["actions"] == [action], (planned, moved)
     assert planned["diff"] == moved["diff"] and "is not there" in moved["diff"]["before"] and "is there" in moved["diff"]["after"]
     assert (moved["active"], moved["previous_active"], moved["switch"]["thrown"], moved["change_status"]) == ("secondary", "primary", True, "unchanged")
@@ -432,8 +437,7 @@ def test_of_two_that_move_a_switch_one_is_refused(switched: Switched) -> None:
     began = switched.world.cloud.calls()["s3:GetObject"]
     process = switched.world.run.start("route53_failover", switched.options(active="secondary", probes=8))
     until(lambda: switched.world.cloud.calls()["s3:GetObject"] > began, "the module's reading")
-    key = f"mainstay/{switched.world.name}/state"
-    switched.storage.put_object(Bucket=switched.bucket, Key=key, Body=b"mainstay active=primary at=1 token=theirs")
+    switched.storage.put_object(Bucket=switched.bucket, Key=f"{switched.prefix}/state", Body=b"mainstay active=primary at=1 token=theirs")
     found = switched.world.run.finish(process)
     assert found["reason"] == "conflict" and "theirs" in str(found["live"]) and "theirs" not in str(found["expected"]), found
     assert switched.keys() == ["state"]
