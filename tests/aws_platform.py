@@ -60,6 +60,15 @@ class Done:
         return re.sub(r"\s+", " ", self.output)
 
 
+def run_playbook(name: str, *arguments: str) -> Done:
+    """Run a playbook of the collection."""
+    program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
+    argv = [program, *arguments, str(ROOT / f"playbooks/{name}.yml")]
+    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return Done(done.returncode, done.stdout + done.stderr)
+
+
 @dataclasses.dataclass
 class Platform:
     """The playbook, and the cloud that it works on."""
@@ -72,11 +81,15 @@ class Platform:
         """Run the playbook."""
         path = self.folder / "vars.json"
         path.write_text(json.dumps({**self.variables, **more}))
-        program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
-        argv = [program, "-i", "localhost,", "-e", f"@{path}", *arguments, str(ROOT / "playbooks/aws_platform.yml")]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
-        done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
-        return Done(done.returncode, done.stdout + done.stderr)
+        return run_playbook("aws_platform", "-i", "localhost,", "-e", f"@{path}", *arguments)
+
+    def deploy(self, *arguments: str, **more: t.Any) -> Done:
+        """Run the playbook deploy for the platform's application, of which the inventory says nothing else than for the platform."""
+        access = {**self.variables["aws_platform_access"], "access_key": key_of("ecs_app")}
+        variables = {**self.variables, "aws_platform_access": access, "ansible_connection": "local", "ecs_app_report_dir": str(self.folder), **more}
+        path = self.folder / "hosts.json"
+        path.write_text(json.dumps({"all": {"children": {"app": {}, "postgres": {}, "ecs": {"hosts": {"platform": variables}}}}}))
+        return run_playbook("deploy", "-i", str(path), *arguments)
 
     def outputs(self, stack: str, region: str = REGION) -> dict[str, str]:
         """Return the outputs of a stack."""

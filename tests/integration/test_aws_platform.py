@@ -149,17 +149,20 @@ def test_a_second_run_changes_nothing(platform: Platform) -> None:
     assert not [name for name in calls if re.search(r":(Create|Modify|Put|Register|Delete)", name)], calls
 
 
-def test_a_deployment_is_left_alone(platform: Platform, run_module: Runner) -> None:
-    """Weights, release and counts of a deployment stay, and a changed size changes the rest."""
-    outputs, access = platform.outputs("web"), platform.variables["aws_platform_access"]
-    groups = {"blue": outputs["BlueGroup"], "green": outputs["GreenGroup"]}
-    place = {"region": REGION, "cluster": NAME, "name": NAME, "production": platform.rule["RuleArn"], "target_groups": groups}
-    options = {**access, "access_key": "AKIADEPLOY", **place}
-    quick = {"settle": 0.6, "bake": 0.5, "poll_interval": 0.2, "healthy_polls": 2, "start_timeout": PATIENCE, "lock_ttl": PATIENCE}
-    process = run_module.start("ecs_bluegreen", {**options, **quick, "images": {"app": "app:v2"}, "alarms": outputs["Alarms"].split(",")})
-    deployed = run_module.finish(process, PATIENCE)
-    assert deployed.get("phase") == "finished", deployed
+def test_a_deployment_finds_the_platform_and_is_left_alone(platform: Platform) -> None:
+    """Cluster, rules, target groups and alarms by the platform's name; weights, release and counts stay, and a changed size changes the rest."""
+    quick = {"settle_seconds": 0.6, "gate_seconds": 0.5, "poll_interval": 0.2, "healthy_polls": 2, "start_timeout": PATIENCE, "lock_ttl": PATIENCE}
+    options = {f"ecs_app_{name}": value for name, value in quick.items()}
+    nowhere = platform.deploy("-e", "app_release=v2", ecs_app_name="nowhere")
+    assert nowhere.status != 0 and f"there is no platform nowhere in {REGION}: no stack nowhere-web has the output Cluster" in nowhere.words, nowhere.output
+    before = platform.cloud.calls()
+    deployed = platform.deploy("-e", "app_release=v2", **options)
+    assert deployed.status == 0, deployed.output[-5000:]
     assert platform.weights == {"blue": 0, "green": 100}
+    # The test listener was used, and the alarms were looked at.
+    made = platform.cloud.calls() - before
+    assert made["elbv2:ModifyRule"] >= 2 and made["cloudwatch:DescribeAlarms"] > 0, made
+    outputs = platform.outputs("web")
     ecs = platform.cloud.client("ecs")
 
     def services() -> dict[str, tuple[str, int]]:

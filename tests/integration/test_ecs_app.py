@@ -3,110 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The playbooks deploy and rollback for an application on ECS: planned, deployed under load, refused, taken back, and reported as on hosts.
 
-The tests of this file are one story, in their order. The cloud is a simulator (tests/fixtures/cloud).
+The tests of this file are one story, in their order. The cloud is a simulator (tests/fixtures/cloud). Canaries and runs that are cut off are in tests/faults.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import pathlib
-import subprocess
-import sys
 import typing as t
 
 import pytest
 import yaml
-from aws_platform import ROOT, Done
-from bluegreen import LONG, PATIENCE, SECRET, Shop, shop, until
-from cloud import REGION, cloud
-from policies import key_of
-from servers import Runner
-
-DATABASE = "ledger-db"
-
-
-@dataclasses.dataclass
-class Application:
-    """An application on ECS with its inventory."""
-
-    web: Shop
-    folder: pathlib.Path
-
-    @property
-    def variables(self) -> dict[str, t.Any]:
-        """What the inventory says of it."""
-        place = self.web.place
-        access = {"endpoint_url": self.web.site.cloud.endpoint_url, "access_key": key_of("ecs_app"), "secret_key": SECRET}
-        return {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "ecs_app_name": place["name"],
-            "ecs_app_cluster": place["cluster"],
-            "ecs_app_production": place["production"],
-            "ecs_app_test": self.web.site.test_rule,
-            "ecs_app_target_groups": place["target_groups"],
-            "ecs_app_region": REGION,
-            "ecs_app_access": access,
-            "ecs_app_repository": "app",
-            "ecs_app_database": DATABASE,
-            "ecs_app_backup_before_migration": True,
-            "ecs_app_migrate_command": ["true"],
-            "ecs_app_smoke_checks": [{"type": "http", "url": self.web.test_url()}],
-            "ecs_app_verify_checks": [{"type": "http", "url": "http://{}:{}/".format(*self.web.site.address)}],
-            "ecs_app_canary_steps": [20, 50],
-            "ecs_app_canary_seconds": 1,
-            "ecs_app_gate_seconds": 0.5,
-            "ecs_app_settle_seconds": 0.6,
-            "ecs_app_poll_interval": 0.2,
-            "ecs_app_healthy_polls": 2,
-            "ecs_app_start_timeout": PATIENCE,
-            "ecs_app_lock_ttl": PATIENCE,
-            "ecs_app_report_dir": str(self.folder / "reports"),
-        }
-
-    def start(self, playbook: str, *arguments: str, **more: t.Any) -> subprocess.Popen[str]:
-        """Start a playbook."""
-        inventory = self.folder / "hosts.yml"
-        inventory.write_text(yaml.safe_dump({"all": {"children": {"app": {}, "postgres": {}, "ecs": {"hosts": {"ledger": {**self.variables, **more}}}}}}))
-        program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
-        argv = [program, "-i", str(inventory), *arguments, str(ROOT / f"playbooks/{playbook}.yml")]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-
-    def __call__(self, playbook: str, *arguments: str, **more: t.Any) -> Done:
-        """Run a playbook."""
-        process = self.start(playbook, *arguments, **more)
-        output, unused = process.communicate(timeout=PATIENCE)
-        return Done(process.returncode, output)
-
-    def report(self) -> dict[str, t.Any]:
-        """Return the newest report."""
-        newest = max((self.folder / "reports").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-        return dict(json.loads(newest.read_text()))
-
-    def reports(self) -> int:
-        """Return how many there are."""
-        return len(list((self.folder / "reports").glob("*.json")))
-
-    def snapshots(self) -> list[tuple[str, str]]:
-        """Return names and states of the snapshots that were taken."""
-        rows = self.web.site.cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-        return sorted((row["DBSnapshotIdentifier"], row["Status"]) for row in rows)
+from aws_platform import ROOT
+from bluegreen import SECRET
+from ecs_app import DATABASE, Application, application_in
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Application]:
-    """An application with its release v1, and a database."""
-    folder = tmp_path_factory.mktemp("ecs_app")
-    with cloud() as running, shop(running, "ledger", Runner(folder), folder) as web:
-        rds = running.client("rds")
-        kind = {"DBInstanceClass": "db.t4g.micro", "Engine": "postgres", "AllocatedStorage": 20, "MasterUsername": "app", "MasterUserPassword": "Sentinel1"}
-        rds.create_db_instance(DBInstanceIdentifier=DATABASE, **kind)
-        until(lambda: rds.describe_db_instances(DBInstanceIdentifier=DATABASE)["DBInstances"][0]["DBInstanceStatus"] == "available", "the database")
-        yield Application(web, folder)
+    """An application with its release v1."""
+    with application_in(tmp_path_factory.mktemp("ecs_app")) as made:
+        yield made
 
 
 def test_a_run_that_cannot_be_right_is_refused(app: Application) -> None:
@@ -162,7 +77,7 @@ def test_a_second_run_changes_nothing(app: Application) -> None:
 
 
 def test_a_release_that_never_becomes_healthy_gets_no_request(app: Application) -> None:
-    """The old one goes on serving, and what failed is no release to go to."""
+    """The old one goes on serving."""
     with app.web.load() as load:
         done = app("deploy", "-e", "app_release_archive=app:v3-unready", ecs_app_start_timeout=3, ecs_app_migrate_command=[])
     assert done.status != 0 and load.lost == 0 and set(load.answers) == {"app:v2"}, load.answers
@@ -171,64 +86,18 @@ def test_a_release_that_never_becomes_healthy_gets_no_request(app: Application) 
     app.web.is_whole("app:v2")
     report = app.report()
     assert (report["result"], report["release"], report["slot"], report["gates"][-1]["result"]) == ("failed", "v3-unready", "green", "fail")
-    refused = app("rollback", "-e", "app_release=v3-unready")
-    assert refused.status != 0 and "release v3-unready has not been live on ledger; known are: v1, v2" in refused.words, refused.output
 
 
-def test_a_canary_with_errors_is_taken_back(app: Application) -> None:
-    """Within seconds that the report has; its snapshot fails no run, and a backup that fails does."""
-    done = app("canary", "-e", "app_release=v4-errors", ecs_app_smoke_checks=[], ecs_app_canary_seconds=60)
-    assert done.status != 0 and "v2 goes on serving in slot green, which got all requests back within" in done.words, done.output
-    report = app.report()
-    assert (report["operation"], report["result"]) == ("canary", "failed")
-    assert 0 < report["back_seconds"] < PATIENCE
-    app.web.is_whole("app:v2")
-    without = app("deploy", "-e", "app_release=v4", ecs_app_database="no-such-database")
-    assert without.status != 0 and "backup: the backup before the migration failed:" in without.words, without.output
-    assert "the database is as it was; nothing was changed" in without.words
-    app.web.is_whole("app:v2")
-
-
-def test_a_good_canary_is_promoted(app: Application) -> None:
-    """By the steps of the inventory."""
-    done = app("canary", "-e", "app_release=v5", ecs_app_migrate_command=[])
-    assert done.status == 0, done.output[-5000:]
-    assert [gate["name"] for gate in app.report()["gates"]] == ["canary 20 %", "canary 50 %", "after the switch"]
-    app.web.is_whole("app:v5")
-
-
-def test_rollbacks_lead_back_in_time(app: Application) -> None:
-    """Planned, to the release before, then further back, then nowhere; and to a named one, once."""
+def test_a_rollback_leads_to_the_release_before(app: Application) -> None:
+    """Planned, then done under load, with the same report; the failed release is none that it could lead to, and before the first one there is none."""
     planned = app("rollback", "--check")
-    assert planned.status == 0 and "rollback of ledger v2: start ledger-green with 2 tasks" in planned.words, planned.output
-    app.web.is_whole("app:v5")
-    for release in ("v2", "v1"):
-        with app.web.load() as load:
-            done = app("rollback")
-        assert done.status == 0, done.output[-5000:]
-        assert load.lost == 0 and load.answers[f"app:{release}"] > 0, load.answers
-        app.web.is_whole(f"app:{release}")
-        assert (app.report()["operation"], app.report()["release"], len(app.snapshots())) == ("rollback", release, 2)
-    done = app("rollback")
-    assert done.status != 0 and "no release was live before v1; known are: v1, v2, v5; nothing was changed" in done.words, done.output
-    named = app("rollback", "-e", "app_release=v5")
-    assert named.status == 0, named.output[-5000:]
-    app.web.is_whole("app:v5")
-    again = app("rollback", "-e", "app_release=v5")
-    assert (again.status, again.changed) == (0, 0), again.output[-5000:]
-
-
-def test_a_deployment_that_was_cut_off_is_taken_back(app: Application) -> None:
-    """By a rollback without a name, which leads to what served before; while its run lives, it is not touched."""
-    quick = {"ecs_app_lock_ttl": 20, "ecs_app_migrate_command": []}
-    process = app.start("deploy", "-e", "app_release=v6", ecs_app_gate_seconds=LONG, **quick)
-    until(lambda: app.web.site.live_weights() in ((100, 0), (0, 100)) and app.web.record() is not None and app.web.record().share == 100, "the switch")
-    locked = app("rollback", **quick)
-    assert locked.status != 0 and "could not take the lock:" in locked.words, locked.output
-    os.killpg(process.pid, 9)
-    process.communicate(timeout=PATIENCE)
-    until(lambda: app.web.info()["deployment"].get("state") == "interrupted", "the end of the lock")
-    done = app("rollback", **quick)
+    assert planned.status == 0 and "rollback of ledger v1: start ledger-blue with 2 tasks" in planned.words, planned.output
+    app.web.is_whole("app:v2")
+    with app.web.load() as load:
+        done = app("rollback")
     assert done.status == 0, done.output[-5000:]
-    assert (app.report()["release"], app.report()["previous"], bool(app.report()["took_over"])) == ("v5", "v5", True)
-    app.web.is_whole("app:v5")
+    assert load.lost == 0 and load.answers["app:v1"] > 0, load.answers
+    app.web.is_whole("app:v1")
+    assert (app.report()["operation"], app.report()["release"], len(app.snapshots())) == ("rollback", "v1", 1)
+    nowhere = app("rollback")
+    assert nowhere.status != 0 and "no release was live before v1; known are: v1, v2; nothing was changed" in nowhere.words, nowhere.output

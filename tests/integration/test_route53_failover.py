@@ -383,8 +383,10 @@ def test_a_switch_is_moved_while_the_control_plane_does_not_answer(switched: Swi
     assert switched(check=True, active="primary")["actions"] != [] and switched.keys() == ["failover", "state"]
     seen = switched.info(switch_url=moved["switch"]["url"])
     assert (seen["active"], seen["control_plane"], seen["fingerprint"]) == ("secondary", False, moved["fingerprint"])
-    assert switched.info()["failed"]
-    assert switched(state="absent")["failed"] and switched.keys() == ["failover", "state"]
+    # What cannot do without the control plane waits for an answer that is only slow.
+    if kind != "slow":
+        assert switched.info()["failed"]
+        assert switched(state="absent")["failed"] and switched.keys() == ["failover", "state"]
     switched.world.cloud.control("mend")
     again = switched(active="secondary")
     assert not again["changed"] and again["switch"]["control_plane"]
@@ -418,8 +420,7 @@ def test_a_switch_that_the_checkers_cannot_see_is_refused(switched: Switched) ->
     assert "there is no such bucket" in switched(switch=other)["msg"]
 
 
-@pytest.mark.parametrize("fault", ["lost_reply", "lost_request", "throttle"])
-@pytest.mark.parametrize("skip", [0, 1])
+@pytest.mark.parametrize(("fault", "skip"), [("lost_reply", 0), ("lost_reply", 1), ("lost_request", 1), ("throttle", 0)])
 def test_lost_and_refused_writes_of_a_switch_end_well(switched: Switched, fault: str, skip: int) -> None:
     """Whether it is the state's or the object's."""
     assert not switched()["failed"]
@@ -486,17 +487,17 @@ def test_a_pair_comes_to_a_switch_and_leaves_it(switched: Switched) -> None:
     assert [config.get("Inverted", False) for config in switched.own_checks()] == [False, False] and world.info()["active"] == "auto"
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
+def test_options_that_do_not_fit_a_switch_are_refused(switched: Switched) -> None:
+    """Before anything is made."""
+    wrong: tuple[tuple[dict[str, t.Any], str], ...] = (
         ({"active": "auto"}, "active cannot be auto"),
         ({"verify": "testdns"}, "verify by authoritative"),
         ({"name_servers": None}, "give name_servers"),
         ({"switch": None}, "give switch with the bucket"),
         ({"primary": {"addresses": ["192.0.2.1"], "health_check_id": "x"}}, "give primary.probe instead"),
-    ],
-)
-def test_options_that_do_not_fit_a_switch_are_refused(switched: Switched, options: dict[str, t.Any], expected: str) -> None:
-    """Before anything is made."""
-    refused = switched(**options)
-    assert refused["failed"] and expected in refused["msg"] and switched.keys() == []
+    )
+    started = [(switched.world.run.start("route53_failover", switched.options(**options)), options, words) for options, words in wrong]
+    for process, options, words in started:
+        refused = switched.world.run.finish(process)
+        assert refused["failed"] and words in refused["msg"], (options, refused)
+    assert switched.keys() == [] and switched.own_checks() == []
