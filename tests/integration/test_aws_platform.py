@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The platform on AWS, by its playbook: planned, made, left alone by further runs whatever a deployment has done, and removed when it is told so in words.
+"""The platform on AWS, by its playbook: planned, made, found by a deployment, and left alone by a further run.
 
-The tests of this file are one story, in their order. The cloud is a simulator (tests/fixtures/cloud); its CloudFormation makes every resource by a call of
-the service's API, so that what is read here went through botocore's models and moto's checks.
+The tests of this file are one story, in their order; how it goes on is in tests/faults/test_aws_platform_life.py. The cloud is a simulator
+(tests/fixtures/cloud); its CloudFormation makes every resource by a call of the service's API, so that what is read here went through botocore's models and
+moto's checks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import typing as t
 
 import pytest
-from aws_platform import ACCOUNT, EDGE, NAME, PATIENCE, STANDBY, Platform, platform_on
+from aws_platform import ACCOUNT, EDGE, NAME, STANDBY, Platform, platform_on
 from cloud import REGION
 from policies import compare, key_of
 from servers import Runner
@@ -26,6 +27,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Platform]:
     """Yield the playbook with a cloud of its own."""
     with platform_on(tmp_path_factory.mktemp("platform")) as made:
         yield made
+        compare("aws_platform", made.cloud.control("calls"))
 
 
 def test_what_is_missing_is_said_before_anything_is_changed(platform: Platform) -> None:
@@ -149,39 +151,13 @@ def test_a_second_run_changes_nothing(platform: Platform) -> None:
     assert not [name for name in calls if re.search(r":(Create|Modify|Put|Register|Delete)", name)], calls
 
 
-def test_a_deployment_finds_the_platform_and_is_left_alone(platform: Platform) -> None:
-    """Cluster, rules, target groups and alarms by the platform's name; weights, release and counts stay, and a changed size changes the rest."""
-    quick = {"settle_seconds": 0.6, "gate_seconds": 0.5, "poll_interval": 0.2, "healthy_polls": 2, "start_timeout": PATIENCE, "lock_ttl": PATIENCE}
-    options = {f"ecs_app_{name}": value for name, value in quick.items()}
+def test_a_deployment_finds_the_platform(platform: Platform) -> None:
+    """Cluster, rules, target groups and alarms by the platform's name, and nothing where there is none."""
+    planned = platform.deploy("--check", "-e", "app_release=v2")
+    assert planned.status == 0, planned.output[-5000:]
+    assert f"deploy of {NAME} v2: register a revision of {NAME}, make {NAME}-green with " in planned.words, planned.output
     nowhere = platform.deploy("-e", "app_release=v2", ecs_app_name="nowhere")
     assert nowhere.status != 0 and f"there is no platform nowhere in {REGION}: no stack nowhere-web has the output Cluster" in nowhere.words, nowhere.output
-    before = platform.cloud.calls()
-    deployed = platform.deploy("-e", "app_release=v2", **options)
-    assert deployed.status == 0, deployed.output[-5000:]
-    assert platform.weights == {"blue": 0, "green": 100}
-    # The test listener was used, and the alarms were looked at.
-    made = platform.cloud.calls() - before
-    assert made["elbv2:ModifyRule"] >= 2 and made["cloudwatch:DescribeAlarms"] > 0, made
-    outputs = platform.outputs("web")
-    ecs = platform.cloud.client("ecs")
-
-    def services() -> dict[str, tuple[str, int]]:
-        rows = ecs.describe_services(cluster=NAME, services=[f"{NAME}-blue", f"{NAME}-green"])["services"]
-        return {row["serviceName"]: (row["taskDefinition"], row["desiredCount"]) for row in rows}
-
-    before = services()
-    assert before[f"{NAME}-blue"][1] == 0
-    done = platform()
-    assert (done.status, done.changed) == (0, 0), done.output[-5000:]
-    checked = platform("--check", aws_platform_rate_limit=3000)
-    assert "web: change Firewall (AWS::WAFv2::WebACL)" in checked.output, checked.output[-5000:]
-    changed = platform(aws_platform_rate_limit=3000)
-    assert changed.status == 0, changed.output[-5000:]
-    assert changed.changed == 2
-    rules = platform.cloud.client("wafv2").get_web_acl_for_resource(ResourceArn=outputs["BalancerArn"])["WebACL"]["Rules"]
-    assert rules[0]["Statement"]["RateBasedStatement"]["Limit"] == 3000
-    assert platform.weights == {"blue": 0, "green": 100}
-    assert services() == before
 
 
 def test_static_files_are_published(platform: Platform, run_module: Runner, tmp_path: pathlib.Path) -> None:
@@ -209,26 +185,3 @@ def test_static_files_are_published(platform: Platform, run_module: Runner, tmp_
     missing = run_module("static_assets", {**options, "bucket": "no-such-bucket"})
     assert "there is no such bucket" in missing["msg"]
     compare("static_assets", platform.cloud.control("calls"), all_of_them=True)
-
-
-def test_data_is_removed_in_words_only(platform: Platform) -> None:
-    """What holds data is named; with the words, a snapshot and the buckets stay."""
-    refused = platform(aws_platform_state="absent")
-    assert refused.status != 0
-    assert f"shop holds data: the database shop, the bucket {NAME}-assets-{ACCOUNT}-{REGION}" in refused.words
-    assert len(platform.stacks()) == 6
-    words = {"aws_platform_state": "absent", "aws_platform_confirm": "remove shop and its data"}
-    removed = platform(**words)
-    assert removed.status == 0, removed.output[-5000:]
-    assert platform.stacks() == {}
-    assert platform.cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"][0]["DBInstanceIdentifier"] == NAME
-    assert platform.cloud.client("s3").head_bucket(Bucket=f"{NAME}-assets-{ACCOUNT}-{REGION}")
-    again = platform(aws_platform_state="absent")
-    assert (again.status, again.changed) == (0, 0), again.output[-5000:]
-    anew = platform()
-    assert f"the bucket {NAME}-assets-{ACCOUNT}-{REGION} is there from before" in anew.words
-
-
-def test_the_policy_is_what_was_called(platform: Platform) -> None:
-    """By all of the runs above; what is asked for by the calls of other services was not."""
-    compare("aws_platform", platform.cloud.control("calls"), all_of_them=True)
