@@ -155,7 +155,7 @@ def test_a_deployment_finds_the_platform(platform: Platform) -> None:
     """Cluster, rules, target groups and alarms by the platform's name, and nothing where there is none."""
     planned = platform.deploy("--check", "-e", "app_release=v2")
     assert planned.status == 0, planned.output[-5000:]
-    assert f"deploy of {NAME} v2: register a revision of {NAME}, make {NAME}-green with " in planned.words, planned.output
+    assert f"deploy of {NAME} v2: register a revision of {NAME}, start {NAME}-green with " in planned.words, planned.output
     nowhere = platform.deploy("-e", "app_release=v2", ecs_app_name="nowhere")
     assert nowhere.status != 0 and f"there is no platform nowhere in {REGION}: no stack nowhere-web has the output Cluster" in nowhere.words, nowhere.output
 
