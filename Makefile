@@ -113,13 +113,13 @@ bench-backup: setup-test ## measure backups of PostgreSQL against other tools, i
 	PYTHONPATH=tests/bench python -m backup --work $(W) --size $(or $(SIZE),2G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))
 
 bench-redis-failover: setup-lab ## measure failovers of Redis on lab hosts, into docs/redis.md; RUNS=10 SCENARIO=planned
-	PYTHONPATH=tests python -m drills.redis --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
+	PYTHONPATH=tests python -m drills.redis --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario)) $(foreach runs,$(RUNS_OF),--runs-of $(runs))
 
 bench-postgres-failover: setup-lab ## measure failovers of PostgreSQL on lab hosts, into docs/postgres.md; RUNS=10 SCENARIO=planned
-	PYTHONPATH=tests python -m drills.postgres --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
+	PYTHONPATH=tests python -m drills.postgres --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario)) $(foreach runs,$(RUNS_OF),--runs-of $(runs))
 
-bench-deploy: setup-lab ## measure releases under load, killed controllers and attacks on lab hosts, into docs/deploy.md; RUNS=10 SCENARIO=good
-	PYTHONPATH=tests python -m drills.deploy --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario))
+bench-deploy: setup-lab ## measure releases under load, killed controllers and attacks on lab hosts, into docs/deploy.md; RUNS=1 RUNS_OF="quiet=10 good=10" SCENARIO=good
+	PYTHONPATH=tests python -m drills.deploy --runs $(or $(RUNS),10) $(foreach scenario,$(SCENARIO),--scenario $(scenario)) $(foreach runs,$(RUNS_OF),--runs-of $(runs))
 
 bench-redis: setup-test ## measure snapshots of Redis against stock tools, into docs/benchmarks.md; SIZE=1G ROUNDS=3
 	PYTHONPATH=tests/bench python -m snapshot --size $(or $(SIZE),1G) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers $(PEERS))

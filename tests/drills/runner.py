@@ -129,8 +129,8 @@ class Drills:
         self.problems: list[str] = []
         self.settings: t.Any = None
 
-    def run(self, keys: t.Sequence[str], runs: int) -> None:
-        """Run every scenario so many times, in turn, so that whatever else the machine does meets all of them.
+    def run(self, runs: t.Mapping[str, int]) -> None:
+        """Run every scenario as many times as it has, in turn, so that whatever else the machine does meets all of them.
 
         A run that fails is noted, and the next one follows if the cluster becomes well.
 
@@ -139,10 +139,10 @@ class Drills:
         """
         self._subject.wait_until_well(self._place)
         self.settings = self._subject.settings(self._place)
-        rows = self._subject.rows(keys)
-        begun = time.monotonic()
-        for number in range(1, runs + 1):
-            for position, (name, measure) in enumerate(rows):
+        rounds = [self._subject.rows([key for key, count in runs.items() if count >= number]) for number in range(1, max(runs.values(), default=0) + 1)]
+        begun, done, total = time.monotonic(), 0, sum(map(len, rounds))
+        for number, rows in enumerate(rounds, 1):
+            for name, measure in rows:
                 label = f"{name}-{number}"
                 choose = random.Random(f"{self._seed} {label}")  # noqa: S311
                 try:
@@ -152,8 +152,8 @@ class Drills:
                     self.problems.append(f"{label}: {error}")
                     told = f"FAILED: {error}"
                     self._subject.wait_until_well(self._place)
-                done = (number - 1) * len(rows) + position + 1
-                say(f"[{time.monotonic() - begun:6.0f} s] {done}/{runs * len(rows)} {label}: {told}")
+                done += 1
+                say(f"[{time.monotonic() - begun:6.0f} s] {done}/{total} {label}: {told}")
 
     def save(self, path: pathlib.Path) -> None:
         """Write all figures."""
@@ -170,6 +170,7 @@ def arguments(subject: Subject) -> argparse.ArgumentParser:
     parser.add_argument("--profile", choices=subject.profiles, default=subject.profiles[0], help="with --loopback, the timings (default: the first)")
     parser.add_argument("--runs", type=int, default=10, help="runs of each scenario (default 10)")
     parser.add_argument("--scenario", action="append", choices=subject.keys, help="only this one; may be repeated")
+    parser.add_argument("--runs-of", action="append", default=[], metavar="SCENARIO=RUNS", help="another number of runs of a scenario; may be repeated")
     parser.add_argument("--gate", action="store_true", help="write no table, and end with 1 if a target is missed")
     parser.add_argument("--slack", type=float, default=1.0, help="with --gate, how many times longer gaps may be, for a machine that does other work too")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="source of the random moments (default: another one each time)")
@@ -194,9 +195,29 @@ def place_for(subject: Subject, options: argparse.Namespace, folder: pathlib.Pat
             place.fall()
 
 
+def counts_of(options: argparse.Namespace, keys: t.Iterable[str]) -> dict[str, int]:
+    """Return how often each scenario that is asked for is run.
+
+    Raises:
+        ValueError: a number of runs is none, or that of a scenario which is not run.
+    """
+    counts = {key: options.runs for key in keys if not options.scenario or key in options.scenario}
+    for text in options.runs_of:
+        key, _equals, number = text.partition("=")
+        if key not in counts or not number.isdecimal():
+            raise ValueError(f"--runs-of {text}: give one of {', '.join(counts)}, and a number after an equals sign")
+        counts[key] = int(number)
+    return counts
+
+
 def main(subject: Subject) -> int:
     """Do what the command line asks for."""
-    options = arguments(subject).parse_args()
+    parser = arguments(subject)
+    options = parser.parse_args()
+    try:
+        counts_of(options, subject.keys)
+    except ValueError as error:
+        parser.error(str(error))
     folder, figures = options.artifacts / subject.name, options.artifacts / f"{subject.name}.json"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -213,7 +234,7 @@ def drill(subject: Subject, options: argparse.Namespace, place: Place, folder: p
     """Run what is asked for, and report; return the exit status."""
     drills = Drills(subject, place, folder, options.seed)
     try:
-        drills.run([key for key in subject.keys if key not in place.impossible and (not options.scenario or key in options.scenario)], options.runs)
+        drills.run({key: count for key, count in counts_of(options, subject.keys).items() if key not in place.impossible})
     finally:
         drills.save(figures)
     if drills.outcomes:
