@@ -22,10 +22,6 @@ description:
     the module fails with the reason V(conflict) and touches nothing more.
   - A parameter of Systems Manager is the lock of a deployment and the record by which the next run knows what was left.
 options:
-  cluster:
-    description: Name or ARN of the cluster.
-    type: str
-    required: true
   name:
     description: Name of what is deployed. With O(engine=native) it is the service's name.
     type: str
@@ -68,28 +64,8 @@ options:
     type: str
   target_groups:
     description: ARNs of the two target groups. Needed with O(engine=weighted).
-    type: dict
-    suboptions:
-      blue:
-        description: That of the service blue.
-        type: str
-        required: true
-      green:
-        description: That of the service green.
-        type: str
-        required: true
   services:
     description: Names of the two services, by default O(name) with C(-blue) and C(-green). If the idle one is missing, it is made like the live one.
-    type: dict
-    suboptions:
-      blue:
-        description: The service blue.
-        type: str
-        required: true
-      green:
-        description: The service green.
-        type: str
-        required: true
   strategy:
     description:
       - V(blue_green) moves all of the traffic at once, V(canary) O(step_percent) first and then the rest, V(linear) O(step_percent) at a time, V(steps) as
@@ -254,6 +230,7 @@ seealso:
 extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.attributes.progress
+  - mainstay.ops.ecs_pair
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -423,14 +400,10 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import La
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock, default_name
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.pair import pair_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Autoscaling, Watch
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-
-
-def pair_spec() -> dict[str, t.Any]:
-    """Return the options of one thing for each colour."""
-    return {"type": "dict", "options": {colour: {"type": "str", "required": True} for colour in ("blue", "green")}}
 
 
 def gate_spec() -> dict[str, t.Any]:
@@ -471,7 +444,7 @@ def argument_spec() -> dict[str, t.Any]:
     command = {"type": "list", "elements": "str", "required": True}
     migration = {"container": {"type": "str", "required": True}, "command": command, "timeout": {"type": "float", "default": 1800}}
     return {
-        "cluster": {"type": "str", "required": True},
+        **pair_argument_spec(),
         "name": {"type": "str", "required": True},
         "engine": {"type": "str", "choices": ["weighted", "native"], "default": "weighted"},
         "state": {"type": "str", "choices": ["deployed", "promoted", "rolled_back", "aborted"], "default": "deployed"},
@@ -481,8 +454,6 @@ def argument_spec() -> dict[str, t.Any]:
         "task_definition_spec": {"type": "dict"},
         "production": {"type": "str"},
         "test": {"type": "str"},
-        "target_groups": pair_spec(),
-        "services": pair_spec(),
         **step_spec(),
         "desired_count": {"type": "int"},
         **gate_spec(),

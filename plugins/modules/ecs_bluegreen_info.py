@@ -13,10 +13,6 @@ description:
   - Reads the production rule, both services, their targets, and the record of a deployment that is not finished. Changes nothing.
   - With O(engine=native), it reads the one service and its deployment by ECS.
 options:
-  cluster:
-    description: Name or ARN of the cluster.
-    type: str
-    required: true
   name:
     description: Name of what is deployed, as M(mainstay.ops.ecs_bluegreen) has it.
     type: str
@@ -31,28 +27,6 @@ options:
     type: str
   target_groups:
     description: ARNs of the two target groups. Needed with O(engine=weighted).
-    type: dict
-    suboptions:
-      blue:
-        description: That of the service blue.
-        type: str
-        required: true
-      green:
-        description: That of the service green.
-        type: str
-        required: true
-  services:
-    description: Names of the two services, by default O(name) with C(-blue) and C(-green).
-    type: dict
-    suboptions:
-      blue:
-        description: The service blue.
-        type: str
-        required: true
-      green:
-        description: The service green.
-        type: str
-        required: true
   lock_name:
     description: Name of the parameter of Systems Manager. By default C(/mainstay/bluegreen/CLUSTER/NAME).
     type: str
@@ -60,6 +34,7 @@ seealso:
   - module: mainstay.ops.ecs_bluegreen
 extends_documentation_fragment:
   - mainstay.ops.attributes.info_module
+  - mainstay.ops.ecs_pair
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -118,19 +93,17 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import cl
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import LoadBalancing
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock, default_name
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.pair import pair_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
-    pair = {colour: {"type": "str", "required": True} for colour in ("blue", "green")}
     return {
-        "cluster": {"type": "str", "required": True},
+        **pair_argument_spec(),
         "name": {"type": "str", "required": True},
         "engine": {"type": "str", "choices": ["weighted", "native"], "default": "weighted"},
         "production": {"type": "str"},
-        "target_groups": {"type": "dict", "options": pair},
-        "services": {"type": "dict", "options": pair},
         "lock_name": {"type": "str"},
     }
 

@@ -16,10 +16,6 @@ description:
     Only the bounds and the target of the autoscaling are set to what the options say, and what is suspended of it stays suspended.
   - Services run on Fargate in the given subnets, without public addresses.
 options:
-  cluster:
-    description: Name or ARN of the cluster.
-    type: str
-    required: true
   name:
     description: Name of what is deployed, as in M(mainstay.ops.ecs_bluegreen).
     type: str
@@ -29,31 +25,8 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  services:
-    description: Names of the two services, by default O(name) with C(-blue) and C(-green).
-    type: dict
-    suboptions:
-      blue:
-        description: The service blue.
-        type: str
-        required: true
-      green:
-        description: The service green.
-        type: str
-        required: true
   target_groups:
-    description: ARNs of the two target groups.
-    type: dict
     required: true
-    suboptions:
-      blue:
-        description: That of the service blue.
-        type: str
-        required: true
-      green:
-        description: That of the service green.
-        type: str
-        required: true
   listener:
     description: ARN of the listener that production comes in by.
     type: str
@@ -122,6 +95,7 @@ seealso:
   - module: mainstay.ops.ecs_bluegreen
 extends_documentation_fragment:
   - mainstay.ops.attributes
+  - mainstay.ops.ecs_pair
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -169,19 +143,16 @@ import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.pair import Pair, run
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.pair import Pair, pair_argument_spec, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
-    pair = {colour: {"type": "str", "required": True} for colour in ("blue", "green")}
     return {
-        "cluster": {"type": "str", "required": True},
+        **pair_argument_spec(required=True),
         "name": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "services": {"type": "dict", "options": pair},
-        "target_groups": {"type": "dict", "required": True, "options": pair},
         "listener": {"type": "str", "required": True},
         "test_listener": {"type": "str"},
         "priority": {"type": "int", "default": 100},

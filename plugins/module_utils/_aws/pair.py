@@ -27,6 +27,16 @@ COOLDOWNS = {"ScaleOutCooldown": 60, "ScaleInCooldown": 300}
 Plan = list["Step"]
 
 
+def pair_argument_spec(*, required: bool = False) -> dict[str, t.Any]:
+    """Return the options of the fragment ``ecs_pair``; ``required`` says whether the target groups are always needed."""
+    colours = {colour: {"type": "str", "required": True} for colour in COLOURS}
+    return {
+        "cluster": {"type": "str", "required": True},
+        "target_groups": {"type": "dict", "required": required, "options": colours},
+        "services": {"type": "dict", "options": colours},
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One change.
