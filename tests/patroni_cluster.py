@@ -24,6 +24,7 @@ import urllib.error
 import urllib.request
 
 import psycopg2
+import waiting
 import yaml
 from ports import free_port
 from servers import SENTINEL, newest_postgresql
@@ -44,15 +45,8 @@ PATRONI_VERSION = subprocess.run([PATRONI, "--version"], check=True, capture_out
 START_SECONDS = 90.0
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(OSError, psycopg2.Error, ValueError, KeyError):
-            if found := condition():
-                return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
-        time.sleep(0.2)
+until = functools.partial(waiting.until, ignoring=(OSError, psycopg2.Error, ValueError, KeyError), pause=0.2)
+"""Wait for what servers do; one that does not answer yet is waited for."""
 
 
 @functools.lru_cache

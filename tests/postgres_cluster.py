@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -17,18 +18,12 @@ import time
 import typing as t
 
 import psycopg2
+import waiting
 from servers import SENTINEL, PostgresServer, as_server_user, free_port, postgresql
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(psycopg2.Error, IndexError):
-            if found := condition():
-                return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
-        time.sleep(0.05)
+until = functools.partial(waiting.until, ignoring=(psycopg2.Error, IndexError))
+"""Wait for what servers do; one that does not answer yet is waited for."""
 
 
 @dataclasses.dataclass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import secrets
 import shutil
@@ -17,6 +18,7 @@ import time
 import typing as t
 
 import redis
+import waiting
 from ports import free_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -38,15 +40,8 @@ def program(name: str) -> str:
     return found
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 60) -> t.Any:
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(redis.exceptions.RedisError, OSError):
-            if found := condition():
-                return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
-        time.sleep(0.03)
+until = functools.partial(waiting.until, ignoring=(redis.exceptions.RedisError, OSError), pause=0.03)
+"""Wait for what servers do; one that does not answer yet is waited for."""
 
 
 @dataclasses.dataclass

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import secrets
 import shutil
 import subprocess
-import time
 import typing as t
 
 import redis
+import waiting
 from servers import SENTINEL, PostgresServer, as_server_user, free_port
 
 MEGABYTES = 20
@@ -113,15 +114,8 @@ class Redis:
         return self.digest
 
 
-def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 30) -> t.Any:
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(redis.exceptions.RedisError):
-            if found := condition():
-                return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} seconds"
-        time.sleep(0.005)
+until = functools.partial(waiting.until, ignoring=(redis.exceptions.RedisError,), pause=0.005)
+"""Wait for what servers do; one that does not answer yet is waited for."""
 
 
 @contextlib.contextmanager
