@@ -132,7 +132,7 @@ class Drills:
     def run(self, runs: t.Mapping[str, int]) -> None:
         """Run every scenario as many times as it has, in turn, so that whatever else the machine does meets all of them.
 
-        A run that fails is noted, and the next one follows if the cluster becomes well.
+        A run that fails is noted, and the next one follows if the cluster becomes well. SIGINT ends it with what was measured until then.
 
         Raises:
             DrillFailed: it does not.
@@ -141,19 +141,25 @@ class Drills:
         self.settings = self._subject.settings(self._place)
         rounds = [self._subject.rows([key for key, count in runs.items() if count >= number]) for number in range(1, max(runs.values(), default=0) + 1)]
         begun, done, total = time.monotonic(), 0, sum(map(len, rounds))
-        for number, rows in enumerate(rounds, 1):
-            for name, measure in rows:
-                label = f"{name}-{number}"
-                choose = random.Random(f"{self._seed} {label}")  # noqa: S311
-                try:
-                    self.outcomes.append(measure(self._place, label, self._folder, choose))
-                    told = self._subject.describe(self.outcomes[-1])
-                except self._subject.all_failures as error:
-                    self.problems.append(f"{label}: {error}")
-                    told = f"FAILED: {error}"
-                    self._subject.wait_until_well(self._place)
-                done += 1
-                say(f"[{time.monotonic() - begun:6.0f} s] {done}/{total} {label}: {told}")
+        try:
+            for number, rows in enumerate(rounds, 1):
+                for name, measure in rows:
+                    told = self._one(f"{name}-{number}", measure)
+                    done += 1
+                    say(f"[{time.monotonic() - begun:6.0f} s] {done}/{total} {name}-{number}: {told}")
+        except KeyboardInterrupt:
+            self.problems.append(f"stopped after {done} of {total} runs")
+
+    def _one(self, label: str, measure: t.Callable[..., t.Any]) -> str:
+        """Do one run, and return it in a line."""
+        choose = random.Random(f"{self._seed} {label}")  # noqa: S311
+        try:
+            self.outcomes.append(measure(self._place, label, self._folder, choose))
+            return self._subject.describe(self.outcomes[-1])
+        except self._subject.all_failures as error:
+            self.problems.append(f"{label}: {error}")
+            self._subject.wait_until_well(self._place)
+            return f"FAILED: {error}"
 
     def save(self, path: pathlib.Path) -> None:
         """Write all figures."""

@@ -34,6 +34,15 @@ def test_counts_that_are_refused(text: str) -> None:
         runner.counts_of(options(text, scenario=["good", "bad"]), ("quiet", "good", "bad"))
 
 
+def measured(_place: t.Any, label: str, _folder: pathlib.Path, _choose: t.Any) -> str:
+    """Return the label, or fail."""
+    if label.startswith("ill"):
+        raise OSError("nobody answers")
+    if label == "long-2":
+        raise KeyboardInterrupt
+    return label
+
+
 class Subject:
     """Measures nothing."""
 
@@ -47,8 +56,8 @@ class Subject:
         return ""
 
     def rows(self, keys: t.Sequence[str]) -> list[tuple[str, t.Callable[..., str]]]:
-        """Each returns its label."""
-        return [(key, lambda place, label, folder, choose: label) for key in keys]
+        """Each returns its label, or ends as its name says."""
+        return [(key, measured) for key in keys]
 
     def describe(self, outcome: str) -> str:
         """The label."""
@@ -60,3 +69,11 @@ def test_order(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> No
     drills.run({"quiet": 2, "bad": 1, "good": 3})
     assert drills.outcomes == ["quiet-1", "bad-1", "good-1", "quiet-2", "good-2", "good-3"]
     assert "6/6 good-3: good-3" in capsys.readouterr().out
+
+
+def test_failures_and_a_stop_by_hand_keep_what_was_measured(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drills = runner.Drills(t.cast(t.Any, Subject()), t.cast(t.Any, None), tmp_path, 1)
+    drills.run({"ill": 1, "long": 2, "good": 2})
+    assert drills.outcomes == ["long-1", "good-1"]
+    assert drills.problems == ["ill-1: nobody answers", "stopped after 3 of 5 runs"]
+    assert "1/5 ill-1: FAILED: nobody answers" in capsys.readouterr().out
