@@ -113,19 +113,18 @@ import time
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_plan import COLOURS
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.releases import Ledger, Releases, default_name, plan_live, serving
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Record, check_name, describe
-
-COLOURS = ["blue", "green"]
 
 
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
     what: dict[str, t.Any] = {
         "release": {"type": "str", "required": True},
-        "slot": {"type": "str", "choices": COLOURS, "required": True},
+        "slot": {"type": "str", "choices": list(COLOURS), "required": True},
         "task_definition": {"type": "str", "required": True},
     }
     return {

@@ -96,8 +96,7 @@ class BlueGreen:
     def __init__(self, cloud: Cloud, gates: Gates, params: t.Mapping[str, t.Any], check_mode: bool) -> None:
         """Take clients, gates and the module's options."""
         self._cloud, self._gates, self._params, self._check = cloud, gates, params, check_mode
-        names = params["services"] or {colour: f"{params['name']}-{colour}" for colour in plans.COLOURS}
-        self._site = Site(names, params["target_groups"], params["production"], params["test"] or "")
+        self._site = Site(plans.service_names(params), params["target_groups"], params["production"], params["test"] or "")
         refuse_site(self._site)
         self._steps = plans.plan_steps(params)
         self._definitions = Definitions(cloud.ecs, params)

@@ -18,7 +18,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 
 def inspect(ecs: Ecs, elb: LoadBalancing, lock: Lock, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the result of the info module."""
-    names = params["services"] or {colour: f"{params['name']}-{colour}" for colour in plans.COLOURS}
+    names = plans.service_names(params)
     groups, production = params["target_groups"], params["production"]
     traffic = plans.read_traffic(elb.actions([production])[production], groups)
     found = ecs.services(list(names.values()))

@@ -30,6 +30,11 @@ MARK = "mainstay:rolled-back"
 Actions = list[dict[str, t.Any]]
 
 
+def service_names(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return the name of each colour's service; ``params`` are the module's options ``name`` and ``services``."""
+    return dict(params["services"] or {colour: f"{params['name']}-{colour}" for colour in COLOURS})
+
+
 LIMITS: dict[str, tuple[float, float]] = {
     "step_bake": (0, math.inf),
     "bake": (0, math.inf),

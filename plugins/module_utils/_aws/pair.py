@@ -13,11 +13,11 @@ import dataclasses
 import time
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_plan import COLOURS, service_names
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import calling
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
-COLOURS = ("blue", "green")
 NAMESPACE = {"ServiceNamespace": "ecs"}
 TARGET = {**NAMESPACE, "ScalableDimension": "ecs:service:DesiredCount"}
 POLICY = "cpu"
@@ -71,11 +71,6 @@ class Found:
     targets: t.Mapping[str, float]
 
 
-def names(params: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Return the name of each colour's service."""
-    return dict(params["services"] or {colour: f"{params['name']}-{colour}" for colour in COLOURS})
-
-
 def plan_present(params: t.Mapping[str, t.Any], found: Found) -> Plan:
     """Return what is missing, in the order in which it is made: ECS refuses a service whose target group no rule names.
 
@@ -94,20 +89,20 @@ def plan_present(params: t.Mapping[str, t.Any], found: Found) -> Plan:
     for colour in COLOURS:
         if colour not in found.services:
             count = params["desired_count"] if colour == "blue" and not found.services else 0
-            steps.append(Step(f"make the service {names(params)[colour]} with {count} tasks", "service", colour))
+            steps.append(Step(f"make the service {service_names(params)[colour]} with {count} tasks", "service", colour))
     wanted = (params["min_count"], params["max_count"])
     for colour in COLOURS:
         if found.bounds.get(colour) != wanted:
-            steps.append(Step(f"scale {names(params)[colour]} from {wanted[0]} to {wanted[1]} tasks", "bounds", colour))
+            steps.append(Step(f"scale {service_names(params)[colour]} from {wanted[0]} to {wanted[1]} tasks", "bounds", colour))
         if found.targets.get(colour) != params["cpu_target"]:
-            steps.append(Step(f"scale {names(params)[colour]} for {params['cpu_target']:g} % of its processors", "policy", colour))
+            steps.append(Step(f"scale {service_names(params)[colour]} for {params['cpu_target']:g} % of its processors", "policy", colour))
     return steps
 
 
 def plan_absent(params: t.Mapping[str, t.Any], found: Found) -> Plan:
     """Return what is there, in the order in which it is removed."""
-    steps = [Step(f"scale {names(params)[colour]} no more", "no_bounds", colour) for colour in COLOURS if colour in found.bounds]
-    steps += [Step(f"remove the service {names(params)[colour]}", "no_service", colour) for colour in COLOURS if colour in found.services]
+    steps = [Step(f"scale {service_names(params)[colour]} no more", "no_bounds", colour) for colour in COLOURS if colour in found.bounds]
+    steps += [Step(f"remove the service {service_names(params)[colour]}", "no_service", colour) for colour in COLOURS if colour in found.services]
     return steps + [Step(f"remove the rule {arn}", "no_rule", arn) for arn in found.rules.values() if arn]
 
 
@@ -115,9 +110,9 @@ def snapshot(params: t.Mapping[str, t.Any], found: Found) -> dict[str, t.Any]:
     """Return what there is, for a diff."""
     return {
         "rules": sorted(option for option, arn in found.rules.items() if arn),
-        "services": sorted(names(params)[colour] for colour in found.services),
-        "bounds": {names(params)[colour]: list(pair) for colour, pair in sorted(found.bounds.items())},
-        "cpu_target": {names(params)[colour]: target for colour, target in sorted(found.targets.items())},
+        "services": sorted(service_names(params)[colour] for colour in found.services),
+        "bounds": {service_names(params)[colour]: list(pair) for colour, pair in sorted(found.bounds.items())},
+        "cpu_target": {service_names(params)[colour]: target for colour, target in sorted(found.targets.items())},
     }
 
 
@@ -125,7 +120,7 @@ def planned(params: t.Mapping[str, t.Any], found: Found, plan: Plan) -> dict[str
     """Return what there will be, for a diff."""
     if params["state"] == "absent":
         return {"rules": [], "services": [], "bounds": {}, "cpu_target": {}}
-    every = names(params).values()
+    every = service_names(params).values()
     return {
         "rules": sorted({option for option, arn in found.rules.items() if arn} | {step.subject for step in plan if step.kind == "rule"}),
         "services": sorted(every),
@@ -149,8 +144,8 @@ class Pair:
         for option in ("listener", "test_listener"):
             if self._params[option]:
                 rules[option], priorities[option] = self._rule(self._params[option])
-        by_name = self._ecs.services(list(names(self._params).values()))
-        services = {colour: by_name[name] for colour, name in names(self._params).items() if name in by_name}
+        by_name = self._ecs.services(list(service_names(self._params).values()))
+        services = {colour: by_name[name] for colour, name in service_names(self._params).items() if name in by_name}
         ids = {self._resource(colour): colour for colour in COLOURS}
         with calling("read the autoscaling of the services"):
             rows = self._scaling.describe_scalable_targets(**TARGET, ResourceIds=list(ids), aws_retry=True)["ScalableTargets"]
@@ -163,7 +158,7 @@ class Pair:
 
     def _resource(self, colour: str) -> str:
         cluster = self._params["cluster"].rpartition("/")[2]
-        return f"service/{cluster}/{names(self._params)[colour]}"
+        return f"service/{cluster}/{service_names(self._params)[colour]}"
 
     def _rule(self, listener: str) -> tuple[str, list[str]]:
         with calling(f"read the rules of {listener}"):
@@ -177,7 +172,7 @@ class Pair:
         return found, [row["Priority"] for row in rows]
 
     def _target(self, colour: str) -> float | None:
-        with calling(f"read the scaling policies of {names(self._params)[colour]}"):
+        with calling(f"read the scaling policies of {service_names(self._params)[colour]}"):
             rows = self._scaling.describe_scaling_policies(**TARGET, ResourceId=self._resource(colour), PolicyNames=[POLICY], aws_retry=True)["ScalingPolicies"]
         return next((float(row["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]) for row in rows), None)
 
@@ -202,7 +197,7 @@ class Pair:
             self._definition = self._ecs.register(self._params["task_definition_spec"])
         balancer = {key: self._params[option] for key, option in (("containerName", "container_name"), ("containerPort", "container_port"))}
         made = self._ecs.create(
-            names(self._params)[colour],
+            service_names(self._params)[colour],
             taskDefinition=self._definition,
             desiredCount=self._params["desired_count"] if colour == "blue" and not found.services else 0,
             launchType="FARGATE",
@@ -217,7 +212,7 @@ class Pair:
         return str(made["serviceArn"])
 
     def _do_bounds(self, colour: str, found: Found) -> None:
-        with calling(f"set the bounds of {names(self._params)[colour]}"):
+        with calling(f"set the bounds of {service_names(self._params)[colour]}"):
             self._scaling.register_scalable_target(
                 **TARGET,
                 ResourceId=self._resource(colour),
@@ -229,7 +224,7 @@ class Pair:
     def _do_policy(self, colour: str, found: Found) -> None:
         metric = {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"}
         configuration = {"TargetValue": self._params["cpu_target"], "PredefinedMetricSpecification": metric, **COOLDOWNS}
-        with calling(f"set the scaling policy of {names(self._params)[colour]}"):
+        with calling(f"set the scaling policy of {service_names(self._params)[colour]}"):
             self._scaling.put_scaling_policy(
                 **TARGET,
                 PolicyName=POLICY,
@@ -240,11 +235,11 @@ class Pair:
             )
 
     def _do_no_bounds(self, colour: str, found: Found) -> None:
-        with calling(f"remove the autoscaling of {names(self._params)[colour]}"):
+        with calling(f"remove the autoscaling of {service_names(self._params)[colour]}"):
             self._scaling.deregister_scalable_target(**TARGET, ResourceId=self._resource(colour), aws_retry=True)
 
     def _do_no_service(self, colour: str, found: Found) -> None:
-        service = names(self._params)[colour]
+        service = service_names(self._params)[colour]
         with calling(f"remove the service {service}"):
             self._containers.delete_service(cluster=self._params["cluster"], service=service, force=True, aws_retry=True)
         self._wait_gone(service)
@@ -281,5 +276,5 @@ def run(pair: Pair, params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str
         "diff": {"before": snapshot(params, found), "after": planned(params, found, plan)},
         "production_rule": (found.rules.get("listener") or made.get("listener", "")) if present else "",
         "test_rule": (found.rules.get("test_listener") or made.get("test_listener", "")) if present else "",
-        "services": names(params) if present else {},
+        "services": service_names(params) if present else {},
     }

@@ -15,6 +15,7 @@ import secrets
 import stat
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._disk import sync_path
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 BLOCK = 1 << 20
@@ -216,7 +217,7 @@ class LocalStore:
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
-            _sync_folder(folder)
+            sync_path(folder)
         except FileExistsError as error:
             raise ObjectExists(f"write {key} to {self._root}", "there is such a file already") from error
         except OSError as error:
@@ -231,7 +232,7 @@ class LocalStore:
             self._make_folders(os.path.dirname(folder))
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o700)
-            _sync_folder(os.path.dirname(folder))
+            sync_path(os.path.dirname(folder))
 
     def _remove_empty(self, folder: str) -> None:
         with contextlib.suppress(OSError):
@@ -245,7 +246,7 @@ class LocalStore:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-                _sync_folder(os.path.dirname(path))
+                sync_path(os.path.dirname(path))
         except OSError as error:
             raise MainstayError(f"delete {key} from {self._root}", error.strerror or error) from error
         self._remove_empty(os.path.dirname(path))
@@ -284,14 +285,6 @@ def _rename_new(temporary: str, path: str) -> None:
         if os.path.lexists(path):
             raise FileExistsError(path) from None
         os.rename(temporary, path)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _space(path: str) -> str:

@@ -19,6 +19,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.plan import Change, Plan
 from ansible_collections.mainstay.ops.plugins.module_utils._config_tree.stage import STAGE_PREFIX, Run, Verdict, staged, validate
+from ansible_collections.mainstay.ops.plugins.module_utils._disk import sync_path
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 Undo = t.Callable[[], None]
@@ -241,11 +242,7 @@ class Swap:
     def _sync(self) -> None:
         for folder in sorted(self._folders):
             with contextlib.suppress(FileNotFoundError):
-                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+                sync_path(folder)
 
     def roll_back(self) -> list[str]:
         """Undo the steps that were done, last first.

@@ -20,6 +20,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.workspace import private_folder
+from ansible_collections.mainstay.ops.plugins.module_utils._disk import sync_path
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._files.backup import NAMES_KEPT
 from ansible_collections.mainstay.ops.plugins.module_utils._files.index import Changes, Entry, Index, as_restored, compare, is_below
@@ -216,7 +217,7 @@ def _swap_all(prepared: t.Sequence[tuple[str, t.Sequence[Unit]]], backup: Backup
     for staged, unit in done:
         if unit.exists and unit.previous:
             os.rename(staged, unit.previous)
-        _sync(os.path.dirname(unit.dest))
+        sync_path(os.path.dirname(unit.dest))
     for _unused, held in moved:
         shutil.rmtree(held, ignore_errors=True)
 
@@ -253,14 +254,6 @@ def _exchange(one: str, other: str) -> None:
         os.rename(aside, other)
         raise
     os.rename(aside, one)
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def left_behind(units: t.Iterable[Unit]) -> list[str]:

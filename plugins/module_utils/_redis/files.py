@@ -21,6 +21,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
+from ansible_collections.mainstay.ops.plugins.module_utils._disk import sync_path
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, is_local
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import parse_magic, rdb_version, unreadable_because
@@ -258,15 +259,7 @@ def _finish(plan: FilesPlan, path: str) -> None:
     """Give a file or a folder the owner and the mode of the data folder, and bring it to the disk."""
     os.chown(path, plan.owner, plan.group)
     os.chmod(path, plan.mode if os.path.isdir(path) else plan.mode & 0o666)
-    _sync(path)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(path)
 
 
 def _swap(plan: FilesPlan, prepared: str) -> None:
@@ -281,4 +274,4 @@ def _swap(plan: FilesPlan, prepared: str) -> None:
         for old, new in reversed(done):
             os.rename(os.path.join(data_dir, new), os.path.join(data_dir, old))
         raise
-    _sync(data_dir)
+    sync_path(data_dir)
