@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import typing as t
@@ -60,13 +61,24 @@ class Done:
         return re.sub(r"\s+", " ", self.output)
 
 
-def run_playbook(name: str, *arguments: str) -> Done:
-    """Run a playbook of the collection."""
+def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a playbook of the collection, in a session of its own."""
     program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
     argv = [program, *arguments, str(ROOT / f"playbooks/{name}.yml")]
-    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return Done(done.returncode, done.stdout + done.stderr)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def finish_playbook(process: subprocess.Popen[str], patience: float = PATIENCE) -> Done:
+    """Wait for a playbook; one that takes longer than so many seconds is killed."""
+    try:
+        output, _nothing = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    return Done(process.returncode, output)
 
 
 @dataclasses.dataclass
@@ -81,7 +93,7 @@ class Platform:
         """Run the playbook."""
         path = self.folder / "vars.json"
         path.write_text(json.dumps({**self.variables, **more}))
-        return run_playbook("aws_platform", "-i", "localhost,", "-e", f"@{path}", *arguments)
+        return finish_playbook(start_playbook("aws_platform", "-i", "localhost,", "-e", f"@{path}", *arguments))
 
     def deploy(self, *arguments: str, **more: t.Any) -> Done:
         """Run the playbook deploy for the platform's application, of which the inventory says nothing else than for the platform."""
@@ -89,7 +101,7 @@ class Platform:
         variables = {**self.variables, "aws_platform_access": access, "ansible_connection": "local", "ecs_app_report_dir": str(self.folder), **more}
         path = self.folder / "hosts.json"
         path.write_text(json.dumps({"all": {"children": {"app": {}, "postgres": {}, "ecs": {"hosts": {"platform": variables}}}}}))
-        return run_playbook("deploy", "-i", str(path), *arguments)
+        return finish_playbook(start_playbook("deploy", "-i", str(path), *arguments))
 
     def outputs(self, stack: str, region: str = REGION) -> dict[str, str]:
         """Return the outputs of a stack."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import typing as t
 
 import yaml
-from aws_platform import ROOT, Done
+from aws_platform import Done, finish_playbook, start_playbook
 from bluegreen import PATIENCE, SECRET, Shop, shop, until
 from cloud import REGION, cloud
 from policies import key_of
@@ -67,17 +66,11 @@ class Application:
         """Start a playbook."""
         inventory = self.folder / "hosts.yml"
         inventory.write_text(yaml.safe_dump({"all": {"children": {"app": {}, "postgres": {}, "ecs": {"hosts": {"ledger": {**self.variables, **more}}}}}}))
-        program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
-        argv = [program, "-i", str(inventory), *arguments, str(ROOT / f"playbooks/{playbook}.yml")]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        return start_playbook(playbook, "-i", str(inventory), *arguments)
 
     def __call__(self, playbook: str, *arguments: str, **more: t.Any) -> Done:
         """Run a playbook."""
-        process = self.start(playbook, *arguments, **more)
-        output, unused = process.communicate(timeout=PATIENCE)
-        return Done(process.returncode, output)
+        return finish_playbook(self.start(playbook, *arguments, **more), PATIENCE)
 
     def report(self) -> dict[str, t.Any]:
         """Return the newest report."""

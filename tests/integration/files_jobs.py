@@ -5,34 +5,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import hashlib
-import io
-import json
 import os
 import pathlib
 import secrets
 import stat
 import struct
-import subprocess
-import sys
-import types
 import typing as t
-from unittest import mock
 
 import pytest
-from ansible.module_utils.common import warnings as module_warnings
-from ansible.module_utils.testing import patch_module_args
 from conftest import AgeKeys
+from module_job import ModuleJob, Result
 
 from ansible_collections.mainstay.ops.plugins.modules import files_backup, files_backup_info
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECRET = "Sentinel" + secrets.token_hex(8)
 """What the secret files of a tree hold: a word that must never be seen in a result."""
-Options = dict[str, t.Any]
-Result = dict[str, t.Any]
 AS_ROOT = os.geteuid() == 0
 
 
@@ -97,65 +85,15 @@ def fill(root: pathlib.Path) -> None:
     os.utime(root / "uploads", ns=(1, 1_650_000_000_987_654_321))
 
 
-@dataclasses.dataclass
-class Job:
-    """The modules' options for one catalogue, and ways to run them."""
+class Job(ModuleJob):
+    """The tree that is backed up, and its catalogue."""
 
-    folder: pathlib.Path
-    options: Options
-
-    def __call__(self, check: bool = False, **options: t.Any) -> Result:
-        """Run files_backup within this process, which spares the start of one, and return its result."""
-        return self._run(files_backup, {**self.options, **options, "_ansible_check_mode": check})
-
-    def info(self, **options: t.Any) -> Result:
-        """Run files_backup_info."""
-        return self._run(files_backup_info, {**{name: self.options[name] for name in ("name", "store")}, **options})
-
-    def _run(self, module: types.ModuleType, arguments: Options) -> Result:
-        output = io.StringIO()
-        # AnsibleModule keeps warnings for the life of the process, and prints them where a test has loaded a part of the controller.
-        kept = mock.patch.dict(module_warnings._global_warnings, clear=True)
-        on_host = mock.patch.object(module_warnings._internal, "is_controller", False)
-        with patch_module_args(arguments), kept, on_host, contextlib.redirect_stdout(output), pytest.raises(SystemExit):
-            module.main()
-        return self._result(output.getvalue())
-
-    def start(self, *prefix: str, **options: t.Any) -> subprocess.Popen[str]:
-        """Start files_backup as a process of its own; its arguments are in a private file."""
-        path = self.folder / f"arguments-{secrets.token_hex(4)}.json"
-        path.touch(0o600)
-        path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**self.options, **options}}))
-        argv = [*prefix, sys.executable, str(ROOT / "plugins/modules/files_backup.py"), str(path)]
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def finish(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a module; return its result. Nothing else may have been written."""
-        output, errors = process.communicate(timeout=300)
-        assert errors == ""
-        return self._result(output)
-
-    @staticmethod
-    def _result(output: str) -> Result:
-        assert SECRET not in output
-        result = json.loads(output)
-        result["warnings"] = [warning["event"]["msg"] for warning in result.get("warnings", [])]
-        return {"failed": False, **result}
+    module, info_module, secret, patience = files_backup, files_backup_info, SECRET, 300
 
     @property
     def tree(self) -> pathlib.Path:
         """The folder that is backed up."""
         return self.folder / "tree"
-
-    @property
-    def store(self) -> pathlib.Path:
-        """The local store's folder."""
-        return pathlib.Path(self.options["store"]["path"])
-
-    @property
-    def files(self) -> list[pathlib.Path]:
-        """Everything in the store."""
-        return [path for path in self.store.rglob("*") if path.is_file()] if self.store.exists() else []
 
     def object(self, backup: Result, name: str) -> pathlib.Path:
         """An object of a backup, by the beginning of its name."""
@@ -187,11 +125,3 @@ def nothing_left(job: Job) -> t.Iterator[None]:
     yield
     assert os.listdir(job.options["work_dir"]) == []
     assert not list(job.folder.rglob(".mainstay-*"))
-
-
-def failed(result: Result, *words: str) -> None:
-    """The result is a failure whose sentence has the words."""
-    assert result["failed"], result
-    assert result["msg"].startswith("could not "), result["msg"]
-    for word in words:
-        assert word in result["msg"], result["msg"]

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import glob
-import io
 import json
 import os
 import pathlib
@@ -17,28 +16,21 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
-import types
 import typing as t
-from unittest import mock
 
 import pytest
 import redis
 import waiting
-from ansible.module_utils.common import warnings as module_warnings
-from ansible.module_utils.testing import patch_module_args
 from conftest import AgeKeys, free_port
+from module_job import ModuleJob, Options, Result
 
 from ansible_collections.mainstay.ops.plugins.modules import redis_snapshot, redis_snapshot_info
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECRET = "Sentinel" + secrets.token_hex(8)
 """The servers' password: a word that must never be seen outside the places made for it."""
 MEMORY_LIMIT = 64 << 20
 """What the module may take, with the interpreter and its libraries."""
-Options = dict[str, t.Any]
-Result = dict[str, t.Any]
 
 
 def program(name: str) -> str:
@@ -157,60 +149,10 @@ def master(start_redis: Starter) -> RedisServer:
     return start_redis()
 
 
-@dataclasses.dataclass
-class Job:
-    """The modules' options for one catalogue, and ways to run them."""
+class Job(ModuleJob):
+    """A catalogue of snapshots."""
 
-    folder: pathlib.Path
-    options: Options
-
-    def __call__(self, check: bool = False, **options: t.Any) -> Result:
-        """Run redis_snapshot within this process, which spares the start of one, and return its result."""
-        return self._run(redis_snapshot, {**self.options, **options, "_ansible_check_mode": check})
-
-    def info(self, **options: t.Any) -> Result:
-        """Run redis_snapshot_info."""
-        return self._run(redis_snapshot_info, {**{name: self.options[name] for name in ("name", "store")}, **options})
-
-    def _run(self, module: types.ModuleType, arguments: Options) -> Result:
-        output = io.StringIO()
-        # AnsibleModule keeps warnings for the life of the process, and prints them where a test has loaded a part of the controller.
-        kept = mock.patch.dict(module_warnings._global_warnings, clear=True)
-        on_host = mock.patch.object(module_warnings._internal, "is_controller", False)
-        with patch_module_args(arguments), kept, on_host, contextlib.redirect_stdout(output), pytest.raises(SystemExit):
-            module.main()
-        return self._result(output.getvalue())
-
-    def start(self, *prefix: str, **options: t.Any) -> subprocess.Popen[str]:
-        """Start redis_snapshot as a process of its own; its arguments are in a private file."""
-        path = self.folder / f"arguments-{secrets.token_hex(4)}.json"
-        path.touch(0o600)
-        path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**self.options, **options}}))
-        argv = [*prefix, sys.executable, str(ROOT / "plugins/modules/redis_snapshot.py"), str(path)]
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def finish(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a module; return its result. Nothing else may have been written."""
-        output, errors = process.communicate(timeout=120)
-        assert errors == ""
-        return self._result(output)
-
-    @staticmethod
-    def _result(output: str) -> Result:
-        assert SECRET not in output
-        result = json.loads(output)
-        result["warnings"] = [warning["event"]["msg"] for warning in result.get("warnings", [])]
-        return {"failed": False, **result}
-
-    @property
-    def store(self) -> pathlib.Path:
-        """The local store's folder."""
-        return pathlib.Path(self.options["store"]["path"])
-
-    @property
-    def files(self) -> list[pathlib.Path]:
-        """Everything in the store."""
-        return [path for path in self.store.rglob("*") if path.is_file()] if self.store.exists() else []
+    module, info_module, secret, patience = redis_snapshot, redis_snapshot_info, SECRET, 120
 
     def data_object(self) -> pathlib.Path:
         """The only backup's data object."""
@@ -296,14 +238,6 @@ def peak_memory(process: subprocess.Popen[str]) -> int:
             peak = max(peak, next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:")))
         time.sleep(0.02)
     return peak
-
-
-def failed(result: Result, *words: str) -> None:
-    """The result is a failure whose sentence has the words."""
-    assert result["failed"], result
-    assert result["msg"].startswith("could not "), result["msg"]
-    for word in words:
-        assert word in result["msg"], result["msg"]
 
 
 def restored_keys(result: Result) -> dict[str, int]:

@@ -17,7 +17,8 @@ import time
 
 import pytest
 from conftest import AgeKeys, S3Server, free_port
-from files_jobs import SECRET, Job, Result, facts_of, failed, fill, job, nothing_left
+from files_jobs import SECRET, Job, facts_of, fill, job, nothing_left
+from module_job import Result, failed
 
 __all__ = ["job", "nothing_left"]
 

@@ -19,6 +19,7 @@ import time
 import pytest
 import redis
 from conftest import AgeKeys, Runner, S3Server, free_port
+from module_job import failed
 from redis_jobs import (
     MEMORY_LIMIT,
     SECRET,
@@ -29,7 +30,6 @@ from redis_jobs import (
     children,
     command_line,
     descendants,
-    failed,
     job,
     marked,
     master,

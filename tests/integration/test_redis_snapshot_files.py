@@ -13,11 +13,11 @@ import subprocess
 import typing as t
 
 import pytest
+from module_job import failed
 from redis_jobs import (
     Job,
     RedisServer,
     Starter,
-    failed,
     job,
     master,
     nothing_left,

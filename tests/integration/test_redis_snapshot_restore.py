@@ -14,12 +14,12 @@ import typing as t
 
 import pytest
 import redis
+from module_job import failed
 from redis_jobs import (
     SECRET,
     Job,
     RedisServer,
     Starter,
-    failed,
     job,
     master,
     nothing_left,

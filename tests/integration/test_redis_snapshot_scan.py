@@ -14,6 +14,7 @@ import typing as t
 
 import pytest
 from conftest import free_port
+from module_job import failed
 from redis_jobs import (
     MEMORY_LIMIT,
     SECRET,
@@ -21,7 +22,6 @@ from redis_jobs import (
     RedisServer,
     Starter,
     certificates,
-    failed,
     job,
     master,
     nothing_left,
