@@ -71,6 +71,24 @@ BaseClient._make_api_call = stopped
 """
 """The same of one that is told to end right after the first call of an operation, before it knows the answer."""
 
+OVERTAKEN = """
+import copy
+from botocore.client import BaseClient
+call = BaseClient._make_api_call
+def overtaken(self, operation, parameters):
+    answer = call(self, operation, parameters)
+    if operation == "ModifyRule":
+        changed = copy.deepcopy(parameters)
+        groups = changed["Actions"][-1]["ForwardConfig"]["TargetGroups"]
+        if sorted(group["Weight"] for group in groups) == [20, 80]:
+            for group in groups:
+                group["Weight"] = {20: 40, 80: 60}[group["Weight"]]
+            call(self, operation, changed)
+    return answer
+BaseClient._make_api_call = overtaken
+"""
+"""The same of one whose first step somebody else changes before it has read what it wrote."""
+
 SABOTAGE = {
     "no settle": "Mover._bake = lambda self, move, seconds, reach: None",
     "no drain": "Mover._until = (lambda before: lambda self, doing, *more: None if doing.startswith('stop') else before(self, doing, *more))(Mover._until)",
@@ -226,4 +244,4 @@ def short_name(test: str) -> str:
     return f"{words[:12].strip('-')}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
 
 
-__all__ = ["CLIENTS", "LONG", "NATIVE", "SABOTAGE", "SECRET", "STOPPED", "Shop", "forward", "native_shop", "shop", "short_name", "until"]
+__all__ = ["CLIENTS", "LONG", "NATIVE", "OVERTAKEN", "SABOTAGE", "SECRET", "STOPPED", "Shop", "forward", "native_shop", "shop", "short_name", "until"]

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 import pytest
-from bluegreen import LONG, NATIVE, SECRET, Shop, compare_modules, native_shop, shop, short_name, until
+from bluegreen import LONG, NATIVE, OVERTAKEN, SECRET, Shop, compare_modules, native_shop, shop, short_name, until
 from cloud import Cloud, cloud, site
 from servers import Runner
 
@@ -121,6 +121,15 @@ def test_somebody_elses_change_is_never_overwritten(web: Shop) -> None:
     web.weights(100, 0)
     assert web()["phase"] == "finished"
     web.is_whole("app:v2")
+
+
+def test_somebody_elses_change_right_after_a_write(web: Shop) -> None:
+    """What was written is what is expected, though it was never read."""
+    failed = web.finish(web.patched(OVERTAKEN, strategy="canary", step_percent=20, step_bake=LONG))
+    assert failed["reason"] == "conflict" and web.site.live_weights() == (60, 40), failed
+    assert "blue 80, green 20" in failed["msg"] and "blue 60, green 40" in failed["msg"]
+    web.weights(100, 0)
+    assert web()["phase"] == "finished"
 
 
 def test_a_killed_run_is_ended_by_the_next(web: Shop) -> None:

@@ -508,13 +508,14 @@ class Mover:
         if arn in self._written and plans.comparable(live) == plans.comparable(self._written[arn]):
             self._take_over(arn, live)  # written by this run, which was stopped, or got no answer, before it could read it
             return
-        expected, found = (plans.describe_weights(plans.forward_weights(each), self._site.groups) for each in (self._own[arn], live))
+        own = self._written.get(arn, self._own[arn])  # what was written just now and could not be read, since the change came in between
+        expected, found = (plans.describe_weights(plans.forward_weights(each), self._site.groups) for each in (own, live))
         raise LostOwnership(
             f"change {arn}",
             f"somebody else has changed it meanwhile, and nothing was overwritten (expected: {expected}; live: {found})",
             "look at both versions; when the rule has one colour only, the next run puts the rest in order",
             reason="conflict",
-            expected=self._own[arn],
+            expected=own,
             live=live,
         )
 
