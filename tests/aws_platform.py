@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import typing as t
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from policies import key_of
+from processes import kill_tree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ACCOUNT, STANDBY, EDGE = "123456789012", "eu-west-1", "us-east-1"
@@ -75,7 +75,7 @@ def finish_playbook(process: subprocess.Popen[str], patience: float = PATIENCE) 
     try:
         output, _nothing = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_tree(process.pid)
         process.wait()
         raise
     return Done(process.returncode, output)

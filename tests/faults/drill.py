@@ -19,6 +19,7 @@ import subprocess
 import time
 import typing as t
 
+from processes import descendants
 from servers import HostileS3, Runner
 
 Options = dict[str, t.Any]
@@ -76,16 +77,6 @@ class Subject:
                 assert not result["failed"], f"a false good (seed {SEED}): {result['msg']}"
                 self.checked.add(backup_id)
         return found
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below a process."""
-    found: list[int] = []
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for word in path.read_text().split():
-                found += [int(word), *descendants(int(word))]
-    return found
 
 
 def name_of(pid: int) -> str:

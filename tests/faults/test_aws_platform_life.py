@@ -66,6 +66,7 @@ def test_a_deployment_finds_the_platform_and_is_left_alone(platform: Platform) -
 
 def test_data_is_removed_in_words_only(platform: Platform) -> None:
     """What holds data is named; with the words, a snapshot and the buckets stay."""
+    platform.cloud.client("s3").put_object(Bucket=f"{NAME}-assets-{ACCOUNT}-{REGION}", Key="logo.svg", Body=b"<svg/>")
     refused = platform(aws_platform_state="absent")
     assert refused.status != 0
     assert f"shop holds data: the database shop, the bucket {NAME}-assets-{ACCOUNT}-{REGION}" in refused.words

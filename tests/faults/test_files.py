@@ -14,7 +14,8 @@ import subprocess
 import time
 
 import pytest
-from drill import SEED, Subject, descendants, kill_drill, s3_store
+from drill import SEED, Subject, kill_drill, s3_store
+from processes import descendants
 from servers import AgeKeys, HostileS3, Runner
 
 KILLS = int(os.environ.get("MAINSTAY_FAULT_KILLS", "50"))

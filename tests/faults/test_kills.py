@@ -15,7 +15,8 @@ import typing as t
 
 import psycopg2
 import pytest
-from drill import Subject, at_work, descendants, kill_drill, s3_store
+from drill import Subject, at_work, kill_drill, s3_store
+from processes import descendants
 from servers import AgeKeys, HostileS3, PostgresServer, Runner, postgresql
 from subjects import archive_with_pgbackrest, fill, kill_server, redis_server, until
 

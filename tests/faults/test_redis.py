@@ -13,7 +13,8 @@ import signal
 import typing as t
 
 import pytest
-from drill import Options, Subject, at_work, descendants
+from drill import Options, Subject, at_work
+from processes import descendants
 from redis_drill import TEMPORARY, clear, live_drill, nothing_left, refill, restoring, servers_in, source_drill, target_drill, verify_drill, write_drill
 from servers import AgeKeys, Runner
 from subjects import Redis, following, redis_server, until

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import glob
 import json
 import os
 import pathlib
@@ -199,21 +198,6 @@ def command_line(pid: int | str) -> list[str]:
     with contextlib.suppress(OSError):
         return [pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")]
     return []
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    found: list[int] = []
-    for task in glob.glob(f"/proc/{pid}/task/*/children"):
-        path = pathlib.Path(task)
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """The child processes of a process, and theirs."""
-    return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
 def marked(word: str) -> list[int]:

@@ -20,6 +20,7 @@ import pytest
 import redis
 from conftest import AgeKeys, Runner, S3Server, free_port
 from module_job import failed
+from processes import children, descendants
 from redis_jobs import (
     MEMORY_LIMIT,
     SECRET,
@@ -27,9 +28,7 @@ from redis_jobs import (
     RedisServer,
     Starter,
     certificates,
-    children,
     command_line,
-    descendants,
     job,
     marked,
     master,

@@ -13,13 +13,13 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import tempfile
 import time
 import typing as t
 
 from fixtures.client import load
+from processes import kill_tree
 
 from drills.deploy.release import GOOD, build
 from drills.deploy.traffic import Site
@@ -101,7 +101,7 @@ class Playbook:
         """SIGKILL it and all that it started here; return whether it was still running."""
         running = self._process.poll() is None
         if running:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            kill_tree(self._process.pid)
             self._process.wait()
         return running
 
