@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import subprocess
 import sys
 import typing as t
@@ -22,12 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from policies import key_of
-from processes import kill_tree
+from processes import kill_marked
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ACCOUNT, STANDBY, EDGE = "123456789012", "eu-west-1", "us-east-1"
 NAME = "shop"
 PATIENCE = 900
+RUN_VARIABLE = "MAINSTAY_TEST_RUN"
 
 
 def certificate(running: Cloud, region: str) -> str:
@@ -62,12 +64,21 @@ class Done:
 
 
 def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a playbook of the collection, in a session of its own."""
+    """Start a playbook of the collection, in a session of its own; all that it starts here knows its number by ``RUN_VARIABLE``."""
     program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1", RUN_VARIABLE: secrets.token_hex(8)}
     argv = [program, *arguments, str(ROOT / f"playbooks/{name}.yml")]
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def power_off(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a playbook with all that it has started, as the loss of the controller's power does.
+
+    A module that works for long has a supervisor, which would end it in order when nobody follows it any more.
+    """
+    environment = pathlib.Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    kill_marked(next(each for each in environment if each.startswith(RUN_VARIABLE.encode())).decode())
 
 
 def finish_playbook(process: subprocess.Popen[str], patience: float = PATIENCE) -> Done:
@@ -75,7 +86,7 @@ def finish_playbook(process: subprocess.Popen[str], patience: float = PATIENCE) 
     try:
         output, _nothing = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        kill_tree(process.pid)
+        power_off(process)
         process.wait()
         raise
     return Done(process.returncode, output)

@@ -25,6 +25,27 @@ def descendants(pid: int) -> list[int]:
     return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
+def marked(word: str) -> list[int]:
+    """Return the processes that have a word in their environment: whoever started them, and whatever group and session they are in.
+
+    Redis is none of them: it writes its title over its environment.
+    """
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+def kill_marked(word: str) -> None:
+    """SIGKILL all processes that have a word in their environment, and those that they start meanwhile."""
+    while found := marked(word):
+        for each in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+
+
 def kill_tree(pid: int) -> None:
     """SIGKILL a process and all below it, whatever session they are in: each worker of ansible-playbook has one of its own since ansible-core 2.19.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from aws_platform import power_off
 from bluegreen import LONG, PATIENCE, until
 from ecs_app import Application, application_in
-from processes import kill_tree
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_deployment_that_was_cut_off_is_taken_back(app: Application) -> None:
     until(lambda: app.web.site.live_weights() in ((100, 0), (0, 100)) and app.web.record() is not None and app.web.record().share == 100, "the switch")
     locked = app("rollback", **quick)
     assert locked.status != 0 and "could not take the lock:" in locked.words, locked.output
-    kill_tree(process.pid)
+    power_off(process)
     process.communicate(timeout=PATIENCE)
     until(lambda: app.web.info()["deployment"].get("state") == "interrupted", "the end of the lock")
     done = app("rollback", **quick)

@@ -200,19 +200,6 @@ def command_line(pid: int | str) -> list[str]:
     return []
 
 
-def marked(word: str) -> list[int]:
-    """The processes that have a word in their environment: whoever started them, and whatever group and session they are in.
-
-    Redis is none of them: it writes its title over its environment.
-    """
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if word.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
-
-
 def peak_memory(process: subprocess.Popen[str]) -> int:
     """Wait until a process ends; return the most memory that it had, in bytes."""
     peak = 0

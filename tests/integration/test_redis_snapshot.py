@@ -20,7 +20,7 @@ import pytest
 import redis
 from conftest import AgeKeys, Runner, S3Server, free_port
 from module_job import failed
-from processes import children, descendants
+from processes import children, descendants, marked
 from redis_jobs import (
     MEMORY_LIMIT,
     SECRET,
@@ -30,7 +30,6 @@ from redis_jobs import (
     certificates,
     command_line,
     job,
-    marked,
     master,
     nothing_left,
     peak_memory,
