@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the role ``prometheus`` writes, in a folder instead of ``/etc``: rendered by Ansible, from the role's own templates and defaults.
 
-``python tests/prometheus_tree.py FOLDER`` leaves promtool's tests of the rules there, ready to be run beside a folder ``rules``.
+``python tests/prometheus_tree.py FOLDER`` leaves the rules and promtool's tests of them there, for a promtool of another host.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import typing as t
@@ -90,4 +91,8 @@ def write_tests(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 if __name__ == "__main__":
-    write_tests(pathlib.Path(sys.argv[1]))
+    target = pathlib.Path(sys.argv[1])
+    shutil.rmtree(target, ignore_errors=True)
+    write_rules(target, **variables_of_tests())
+    shutil.rmtree(target / "render")
+    write_tests(target)
