@@ -44,6 +44,8 @@ RESOURCES: dict[str, str | list[str]] = {
     "ssm:DeleteParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
     "ssm:GetParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
     "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
+    "rds:CreateDBSnapshot": ["arn:aws:rds:REGION:ACCOUNT:db:INSTANCE", "arn:aws:rds:REGION:ACCOUNT:snapshot:INSTANCE-*"],
+    "rds:DeleteDBSnapshot": "arn:aws:rds:*:ACCOUNT:snapshot:INSTANCE-*",
     "route53:ChangeResourceRecordSets": "arn:aws:route53:::hostedzone/ZONE",
     "route53:GetHostedZone": "arn:aws:route53:::hostedzone/ZONE",
     "route53:ListResourceRecordSets": "arn:aws:route53:::hostedzone/ZONE",

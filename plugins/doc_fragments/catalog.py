@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Which catalogue (plain fragment), and how backups are made, chosen and opened (``BACKUP``)."""
+    """Which catalogue (plain fragment), how backups are made, chosen and opened (``BACKUP``), and which stay (``RETENTION``)."""
 
     DOCUMENTATION = r"""
 options:
@@ -146,47 +146,6 @@ options:
       aws_ca_bundle:
         description: Path, on the host where the module runs, of the CA certificates that the store's certificate is checked against.
         type: path
-  retention:
-    description:
-      - Which backups stay. With O(state=present) the others are removed after the backup, and only if it succeeded. Required for O(state=pruned).
-      - Where O(state=present) finds a backup that is young enough, nothing is removed either.
-      - A backup stays if any of the rules keeps it. Without a rule that keeps something nothing is removed.
-      - Whatever the rules say, the newest good backup stays, the newest verified one, the newest O(retention.min_good) good ones, what another backup
-        is based on, whatever is in progress or younger than O(retention.grace), and every backup whose manifest cannot be read.
-      - A backup whose newest verification failed is not good. No rule keeps it, but it stays as long as there is no good one.
-      - Nothing is removed while the clocks of the store and of the host are more than 5 minutes apart. The task fails then.
-    type: dict
-    suboptions:
-      keep_last:
-        description: This many of the newest good backups.
-        type: int
-      keep_within:
-        description:
-          - All good backups that are not older than the newest one by more than this, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
-        type: str
-      keep_hourly:
-        description: The newest good backup of each of the last so many hours that have one.
-        type: int
-      keep_daily:
-        description: The newest good backup of each of the last so many days (UTC) that have one.
-        type: int
-      keep_weekly:
-        description: The newest good backup of each of the last so many weeks (ISO 8601) that have one.
-        type: int
-      keep_monthly:
-        description: The newest good backup of each of the last so many months that have one.
-        type: int
-      keep_yearly:
-        description: The newest good backup of each of the last so many years that have one.
-        type: int
-      min_good:
-        description: So many of the newest good backups that are based on no other one stay in any case.
-        type: int
-        default: 2
-      grace:
-        description: Nothing younger is removed.
-        type: str
-        default: 24h
   rto_target:
     description: How long a restore may take, as O(max_age). A verification by a restore says whether it was met.
     type: str
@@ -243,4 +202,49 @@ options:
       identity_file:
         description: Path of a file on the host that holds the private key. Mutually exclusive with O(encryption.identity).
         type: path
+"""
+
+    RETENTION = r"""
+options:
+  retention:
+    description:
+      - Which backups stay. With O(state=present) the others are removed after the backup, and only if it succeeded. Required for O(state=pruned).
+      - Where O(state=present) finds a backup that is young enough, nothing is removed either.
+      - A backup stays if any of the rules keeps it. Without a rule that keeps something nothing is removed.
+      - Whatever the rules say, the newest good backup stays, the newest verified one, the newest O(retention.min_good) good ones, what another backup
+        is based on, whatever is in progress or younger than O(retention.grace), and every backup whose manifest cannot be read.
+      - A backup whose newest verification failed is not good. No rule keeps it, but it stays as long as there is no good one.
+      - Nothing is removed while the clocks of the store and of the host are more than 5 minutes apart. The task fails then.
+    type: dict
+    suboptions:
+      keep_last:
+        description: This many of the newest good backups.
+        type: int
+      keep_within:
+        description:
+          - All good backups that are not older than the newest one by more than this, in seconds or with one of the units V(s), V(m), V(h), V(d), V(w).
+        type: str
+      keep_hourly:
+        description: The newest good backup of each of the last so many hours that have one.
+        type: int
+      keep_daily:
+        description: The newest good backup of each of the last so many days (UTC) that have one.
+        type: int
+      keep_weekly:
+        description: The newest good backup of each of the last so many weeks (ISO 8601) that have one.
+        type: int
+      keep_monthly:
+        description: The newest good backup of each of the last so many months that have one.
+        type: int
+      keep_yearly:
+        description: The newest good backup of each of the last so many years that have one.
+        type: int
+      min_good:
+        description: So many of the newest good backups that are based on no other one stay in any case.
+        type: int
+        default: 2
+      grace:
+        description: Nothing younger is removed.
+        type: str
+        default: 24h
 """

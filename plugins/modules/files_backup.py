@@ -146,6 +146,7 @@ extends_documentation_fragment:
   - mainstay.ops.attributes.progress
   - mainstay.ops.catalog
   - mainstay.ops.catalog.backup
+  - mainstay.ops.catalog.retention
 author:
   - Mainstay Operations (@mainstay)
 """

@@ -227,6 +227,7 @@ extends_documentation_fragment:
   - mainstay.ops.postgres
   - mainstay.ops.catalog
   - mainstay.ops.catalog.backup
+  - mainstay.ops.catalog.retention
 attributes:
   check_mode:
     support: full

@@ -154,6 +154,7 @@ extends_documentation_fragment:
   - mainstay.ops.attributes.progress
   - mainstay.ops.catalog
   - mainstay.ops.catalog.backup
+  - mainstay.ops.catalog.retention
   - mainstay.ops.redis
 author:
   - Mainstay Operations (@mainstay)

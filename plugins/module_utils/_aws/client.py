@@ -113,6 +113,16 @@ def calling(doing: str) -> t.Iterator[None]:
         raise MainstayError(doing, error, "see whether credentials and the address of the service are right") from error
 
 
+@contextlib.contextmanager
+def unless_done(*codes: str) -> t.Iterator[None]:
+    """Let a refusal pass whose code says that things are already as the call would make them: an answer was lost, and boto3 has sent it again."""
+    try:
+        yield
+    except AwsError as error:
+        if error.code not in codes:
+            raise
+
+
 def unanswered(error: MainstayError) -> bool:
     """Tell whether a failure is that of a service which does not answer, or not now, rather than a refusal."""
     return isinstance(error, NoReply) or (isinstance(error, AwsError) and BUSY.fullmatch(error.code) is not None)
