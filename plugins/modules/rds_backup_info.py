@@ -39,10 +39,9 @@ author:
 """
 
 EXAMPLES = r"""
-- name: List the snapshots in the second region
+- name: List the snapshots
   mainstay.ops.rds_backup_info:
     db_instance_identifier: shop
-    region: eu-west-1
   register: found
 
 - name: Say what can be brought back

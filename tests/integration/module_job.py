@@ -26,6 +26,17 @@ Options = dict[str, t.Any]
 Result = dict[str, t.Any]
 
 
+def run_inside(module: types.ModuleType, arguments: Options) -> str:
+    """Run a module within this process, which spares the start of one, and return what it wrote."""
+    output = io.StringIO()
+    # AnsibleModule keeps warnings for the life of the process, and prints them where a test has loaded a part of the controller.
+    kept = mock.patch.dict(module_warnings._global_warnings, clear=True)
+    on_host = mock.patch.object(module_warnings._internal, "is_controller", False)
+    with patch_module_args(arguments), kept, on_host, contextlib.redirect_stdout(output), pytest.raises(SystemExit):
+        module.main()
+    return output.getvalue()
+
+
 @dataclasses.dataclass
 class ModuleJob:
     """The modules' options for one catalogue in a local store, and ways to run them.
@@ -46,7 +57,7 @@ class ModuleJob:
     patience: t.ClassVar[int]
 
     def __call__(self, check: bool = False, **options: t.Any) -> Result:
-        """Run the module within this process, which spares the start of one, and return its result."""
+        """Run the module and return its result."""
         return self._run(self.module, {**self.options, **options, "_ansible_check_mode": check})
 
     def info(self, **options: t.Any) -> Result:
@@ -54,13 +65,7 @@ class ModuleJob:
         return self._run(self.info_module, {**{name: self.options[name] for name in ("name", "store")}, **options})
 
     def _run(self, module: types.ModuleType, arguments: Options) -> Result:
-        output = io.StringIO()
-        # AnsibleModule keeps warnings for the life of the process, and prints them where a test has loaded a part of the controller.
-        kept = mock.patch.dict(module_warnings._global_warnings, clear=True)
-        on_host = mock.patch.object(module_warnings._internal, "is_controller", False)
-        with patch_module_args(arguments), kept, on_host, contextlib.redirect_stdout(output), pytest.raises(SystemExit):
-            module.main()
-        return self._result(output.getvalue())
+        return self._result(run_inside(module, arguments))
 
     def start(self, *prefix: str, **options: t.Any) -> subprocess.Popen[str]:
         """Start the module as a process of its own; its arguments are in a private file."""

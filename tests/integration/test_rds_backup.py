@@ -5,26 +5,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import signal
 import typing as t
 
+import psycopg2
 import pytest
 from cloud import REGION, Cloud, cloud
-from policies import compare, key_of
+from policies import compare
 from postgres_cluster import until
+from rds_job import STANDBY, Database, make, place, refused
 from servers import Runner
-
-STANDBY = "eu-west-1"
-PASSWORD = "SentinelMaster1"
-KIND = {
-    "DBInstanceClass": "db.t4g.small",
-    "Engine": "postgres",
-    "EngineVersion": "15.4",
-    "AllocatedStorage": 20,
-    "MasterUsername": "app",
-    "MasterUserPassword": PASSWORD,
-}
 
 
 @pytest.fixture(scope="module")
@@ -36,63 +26,12 @@ def running() -> t.Iterator[Cloud]:
             compare(module, started.control("calls"))
 
 
-@dataclasses.dataclass
-class Database:
-    """An instance of RDS, and the modules that work on its snapshots."""
-
-    cloud: Cloud
-    run: Runner
-    name: str
-
-    def options(self, **more: t.Any) -> dict[str, t.Any]:
-        """The options that every module has."""
-        access = {"endpoint_url": self.cloud.endpoint_url, "access_key": key_of("rds_backup"), "secret_key": "SentinelAWS", "region": REGION}
-        return {**access, "db_instance_identifier": self.name, **more}
-
-    def __call__(self, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
-        """Run the module; no result holds a password."""
-        result = self.run("rds_backup", self.options(poll_interval=0.1, **more), check)
-        assert PASSWORD not in json.dumps(result) and "SentinelAWS" not in json.dumps(result)
-        return result
-
-    def info(self, **more: t.Any) -> dict[str, t.Any]:
-        """Run the info module."""
-        return self.run("rds_backup_info", self.options(**{"access_key": key_of("rds_backup_info"), **more}))
-
-    def rds(self, region: str = REGION) -> t.Any:
-        """A client."""
-        return self.cloud.client("rds", region=region)
-
-    def snapshots(self, region: str = REGION) -> dict[str, dict[str, t.Any]]:
-        """The manual snapshots as AWS tells of them, by identifier."""
-        found = self.rds(region).describe_db_snapshots(DBInstanceIdentifier=self.name, SnapshotType="manual")["DBSnapshots"]
-        return {row["DBSnapshotIdentifier"]: row for row in found}
-
-    def take(self, **more: t.Any) -> str:
-        """Take a snapshot with the module and return its identifier."""
-        made = self(max_age="0", **more)
-        assert made["changed"], made
-        return str(made["backup"]["id"])
-
-
 @pytest.fixture
 def database(running: Cloud, run_module: Runner, request: pytest.FixtureRequest) -> t.Iterator[Database]:
     """An instance of its own, available."""
     name = request.node.name.removeprefix("test_").split("[")[0].replace("_", "-")[:50].rstrip("-")
-    found = Database(running, run_module, name)
-    found.rds().create_db_instance(DBInstanceIdentifier=name, **KIND)
-    until(lambda: found.rds().describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]["DBInstanceStatus"] == "available", "the instance")
-    try:
-        yield found
-    finally:
-        running.control("mend")
-
-
-def refused(result: dict[str, t.Any], *words: str) -> None:
-    """The result is a failure whose sentence has the words."""
-    assert result["failed"] and result["msg"].startswith("could not "), result
-    for word in words:
-        assert word in result["msg"], result["msg"]
+    yield make(running, run_module, name)
+    running.control("mend")
 
 
 def test_a_snapshot_is_taken_once(database: Database) -> None:
@@ -125,7 +64,7 @@ def test_the_list_tells_what_can_be_brought_back(database: Database) -> None:
     assert found["recoverable_from"] <= found["recoverable_to"] and found["point_in_time_to"]
     assert [row["id"] for row in database.info(backup_id="latest")["backups"]] == [second]
     refused(database.info(backup_id="nobody"), "there is no snapshot nobody")
-    until(lambda: not database.rds().describe_db_instances(DBInstanceIdentifier=database.name)["DBInstances"][0]["DBInstanceStatus"].startswith("back"), "it")
+    database.wait()
     database.rds().delete_db_instance(DBInstanceIdentifier=database.name, SkipFinalSnapshot=True)
     until(lambda: database.info()["instance_status"] == "", "the removal of the instance")
     assert [row["id"] for row in database.info()["backups"]] == [first, second]
@@ -181,10 +120,10 @@ def test_a_snapshot_is_removed_by_its_identifier(database: Database) -> None:
 )
 def test_what_cannot_be_right_is_refused_first(running: Cloud, run_module: Runner, options: dict[str, t.Any], words: list[str]) -> None:
     """In words, and before a call that changes something."""
-    database, before = Database(running, run_module, "refusals"), running.calls()
-    refused(run_module("rds_backup", {**database.options(poll_interval=0.1), **options}), *words)
-    changed = {name: count for name, count in (running.calls() - before).items() if name != "rds:AddTagsToResource" and "Describe" not in name}
-    assert not changed
+    database = Database(running, run_module, "refusals")
+    before = database.changes()
+    refused(database.module("rds_backup", **{"poll_interval": 0.1, **options}), *words)
+    assert not database.changes() - before
 
 
 def test_lost_answers_and_throttling_make_no_second_snapshot(database: Database) -> None:
@@ -200,9 +139,7 @@ def test_lost_answers_and_throttling_make_no_second_snapshot(database: Database)
 
 def test_a_snapshot_that_a_run_has_left_behind_is_waited_for(running: Cloud, run_module: Runner) -> None:
     """Its time is up before AWS is ready; the next run goes on with the same one."""
-    database = Database(running, run_module, "patient")
-    database.rds().create_db_instance(DBInstanceIdentifier="patient", **KIND)
-    until(lambda: database.rds().describe_db_instances(DBInstanceIdentifier="patient")["DBInstances"][0]["DBInstanceStatus"] == "available", "it")
+    database = make(running, run_module, "patient")
     running.control("set", snapshot=2500)
     try:
         refused(database(wait_timeout=1), "wait for the snapshot patient-", "it is creating", "after 1 s", "run it again")
@@ -212,3 +149,196 @@ def test_a_snapshot_that_a_run_has_left_behind_is_waited_for(running: Cloud, run
         assert (made["changed"], made["backup"]["id"]) == (False, found["incomplete"][0])
     finally:
         running.control("set", snapshot=30)
+
+
+@pytest.fixture(scope="module")
+def shop(running: Cloud, run_module: Runner) -> Database:
+    """A shop with a real server: three customers and four orders, and a table of a role that the master user is no member of."""
+    found = make(running, run_module, "shop", server=True, MultiAZ=True, DeletionProtection=True, **place(running, "private"))
+    found.query(
+        """
+        CREATE TABLE customers (number int PRIMARY KEY, name text);
+        CREATE TABLE orders (number int PRIMARY KEY, customer int REFERENCES customers, city text) PARTITION BY RANGE (number);
+        CREATE TABLE orders_1 PARTITION OF orders FOR VALUES FROM (0) TO (100);
+        CREATE TABLE orders_2 PARTITION OF orders FOR VALUES FROM (100) TO (200);
+        INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 3) n;
+        INSERT INTO orders VALUES (1, 1), (2, 2), (101, 3), (102, NULL);
+        CREATE ROLE reporter; GRANT reporter TO app; GRANT ALL ON SCHEMA public TO reporter;
+        CREATE TABLE reports (day date); INSERT INTO reports VALUES ('2026-11-28'); ALTER TABLE reports OWNER TO reporter; REVOKE reporter FROM app;
+        """
+    )
+    return found
+
+
+QUERIES = [{"database": "shop", "query": "SELECT count(*) > 2 FROM customers", "expect": "true"}]
+
+
+def test_a_snapshot_is_proven_by_a_restore(shop: Database) -> None:
+    """Every row is read, also those of others, as of the snapshot; nothing stays but the result; a second run has nothing to do."""
+    snapshot = shop.take()
+    shop.query("INSERT INTO orders VALUES (3, 3)")
+    planned = shop(check=True, state="verified", verify_queries=QUERIES)
+    before = shop.changes()
+    made = shop(state="verified", verify_queries=QUERIES, rto_target="0", rpo_target="1h")
+    words = [f"restore snapshot {snapshot} to an instance for trial, check it, and remove the instance"]
+    assert made["actions"] == planned["actions"] == words and made["diff"] == planned["diff"] and planned.keys() <= made.keys()
+    result, (database, empty) = made["verification"], made["verification"]["details"]["databases"][::-1]
+    assert (result["status"], result["level"], database["name"], database["tables"], database["rows"]) == ("successful", "restore", "shop", 4, 8)
+    assert database["row_counts"] == {"public.customers": 3, "public.orders_1": 2, "public.orders_2": 2, "public.reports": 1}
+    assert (database["foreign_keys"], empty["name"], empty["tables"]) == (1, "postgres", 0)
+    assert result["details"]["verify_queries"] == [{**QUERIES[0], "found": "true"}] and result["details"]["server_version"].startswith("15.")
+    assert (result["details"]["rto_met"], result["details"]["rpo_met"]) == (False, True) and "rto_target is missed" in str(made["warnings"])
+    assert set(result["phases"]) == {"restore", "connect", "check", "remove"} and result["details"]["rto_seconds"] > 0
+    assert shop.trials() == [] and (shop.changes() - before)["rds:DeleteDBInstance"] == 1
+    assert (made["backup"]["verified"], shop.info()["latest_verified"]) == (True, snapshot)
+    for check in (True, False):
+        again = shop(check=check, state="verified", verify_queries=QUERIES)
+        assert (again["changed"], again["actions"], again["verification"]["status"]) == (False, [], "successful")
+    assert shop(check=True, state="verified")["changed"] and shop(check=True, state="verified", verify_queries=QUERIES, max_age="0")["changed"]
+
+
+def test_what_is_broken_in_a_snapshot_is_found(shop: Database) -> None:
+    """Orphans, and a query that answers otherwise: the instance is gone, the tag says it, and the snapshot is no good one any more."""
+    shop.query("ALTER TABLE customers DISABLE TRIGGER USER")
+    broken = "SET session_replication_role = replica"
+    with pytest.raises(psycopg2.Error):
+        shop.query(broken)  # the master user of RDS may not; AWS's own can
+    shop.cloud.control("sql", instance="shop", database="shop", statement=f"{broken}; DELETE FROM customers WHERE number = 2")
+    snapshot = shop.take()
+    shop.query("INSERT INTO customers VALUES (2, 'customer 2')")
+    failed = shop(state="verified")
+    refused(failed, f"verify snapshot {snapshot}", "check the foreign keys of shop", "1 rows of public.orders have no public.customers (orders_customer_fkey)")
+    assert (failed["verification"]["status"], shop.trials()) == ("failed", [])
+    found = {row["id"]: row for row in shop.info()["backups"]}
+    assert (found[snapshot]["good"], found[snapshot]["problem"]) == (False, "its newest verification failed")
+    good = shop.take()
+    wrong = [{**QUERIES[0], "expect": "false"}]
+    refused(shop(state="verified", verify_queries=wrong), f"verify snapshot {good}", "it answered 'true', 'false' is expected")
+    refused(shop(state="verified", verify_queries=[{**QUERIES[0], "database": "nobody"}], backup_id=good), "there is no database nobody")
+    assert shop.trials() == []
+    assert shop(state="verified", backup_id=good)["verification"]["status"] == "successful"
+
+
+def test_the_instance_for_trial_is_removed_whatever_happens(shop: Database) -> None:
+    """AWS that refuses in the middle, a module that is ended, and one that is killed, whose instance the next run removes once its time is over."""
+    shop.take()
+    shop.cloud.fault("error", "rds", "ModifyDBInstance", status=403, code="AccessDenied")
+    refused(shop(state="verified"), "change the instance shop-trial-", "AccessDenied")
+    assert shop.trials() == []
+    options = shop.options(poll_interval=0.1, state="verified", max_age="0")
+    ended = shop.run.start("rds_backup", options)
+    until(shop.trials, "an instance for trial")
+    ended.send_signal(signal.SIGTERM)
+    refused(shop.run.finish(ended), "work on the snapshots of shop", "SIGTERM")
+    assert shop.trials() == []
+    killed = shop.run.start("rds_backup", options)
+    (left,) = until(shop.trials, "an instance for trial")
+    killed.kill()
+    killed.communicate()
+    made = shop(state="verified", max_age="0", check=True)
+    assert f"another run is at the instance {left}" in str(made["warnings"]) and len(made["actions"]) == 1
+    shop.rds().add_tags_to_resource(ResourceName=shop.row(left)["DBInstanceArn"], Tags=[{"Key": "mainstay:trial-until", "Value": "2026-01-01T00:00:00Z"}])
+    made = shop(state="verified", max_age="0")
+    assert made["actions"][0] == f"remove the instance {left}, which an earlier verification has left" and shop.trials() == []
+
+
+def test_an_instance_that_cannot_be_removed_is_told_of(shop: Database) -> None:
+    """With the command that does it; the result of the trial is kept."""
+    snapshot = shop.take()
+    shop.cloud.fault("error", "rds", "DeleteDBInstance", status=403, code="AccessDenied", count=10)
+    failed = shop(state="verified")
+    shop.cloud.control("mend")
+    (left,) = shop.trials()
+    refused(failed, f"remove the instance {left}", "AccessDenied", f"aws rds delete-db-instance --db-instance-identifier {left} --skip-final-snapshot")
+    assert shop.info()["latest_verified"] == snapshot
+    shop.rds().delete_db_instance(DBInstanceIdentifier=left, SkipFinalSnapshot=True)
+
+
+def test_without_a_way_to_the_instance_nothing_is_said_of_the_snapshot(shop: Database) -> None:
+    """It is neither good nor bad: the place where it was tried is at fault."""
+    snapshot = shop.take()
+    failed = shop(state="verified", ssl_mode="verify-full", ca_cert="/etc/ssl/certs/ca-certificates.crt", wait_timeout=2)
+    refused(failed, "log in to the instance shop-trial-", "after 2 s", "run it where the database's subnets can be reached")
+    found = next(row for row in shop.info()["backups"] if row["id"] == snapshot)
+    assert (found["good"], found["verified"], shop.trials()) == (True, False, [])
+
+
+def test_a_source_without_a_network_needs_options(database: Database) -> None:
+    """In the default network an instance for trial would be of no use, and perhaps open."""
+    database.take()
+    refused(database(state="verified"), "the source instance is in no network of its own", "give db_subnet_group_name")
+
+
+def test_a_snapshot_becomes_a_new_instance(shop: Database) -> None:
+    """With the network of the source, its two zones and its protection; a second run finds it; one of that name is never touched unasked."""
+    snapshot = shop.take()
+    options = {"state": "restored", "target_db_instance_identifier": "shop-copy", "deletion_protection": False}
+    planned, made = shop(check=True, **options), shop(**options)
+    assert made["actions"] == planned["actions"] == [f"restore snapshot {snapshot} to the new instance shop-copy"] and made["diff"] == planned["diff"]
+    source, row = shop.row(), shop.row("shop-copy")
+    assert row["DBSubnetGroup"]["DBSubnetGroupName"] == "private" and row["VpcSecurityGroups"] == source["VpcSecurityGroups"]
+    assert (row["MultiAZ"], row["DeletionProtection"], row.get("PubliclyAccessible", False)) == (True, False, False)
+    (told,) = made["restored"]
+    assert told == {"instance": "shop-copy", "snapshot": snapshot, "aside": "", "address": row["Endpoint"]["Address"], "port": 5432}
+    assert shop.query("SELECT count(*) FROM customers", "shop-copy") == [(3,)]
+    assert not shop(**options)["changed"] and not shop(check=True, **options)["changed"]
+    before = shop.changes()
+    refused(shop(**{**options, "target_db_instance_identifier": "shop"}), "there is an instance shop already", "on_existing=rename")
+    assert not shop.changes() - before
+
+
+def test_a_restored_instance_takes_the_name_of_an_old_one(shop: Database) -> None:
+    """The old one stays aside with its data; a run that was cut off between the renames is gone on with."""
+    snapshot = shop.take()
+    shop.query("INSERT INTO customers VALUES (99, 'later')")
+    options = {"state": "restored", "target_db_instance_identifier": "shop", "on_existing": "rename"}
+    word = snapshot[-6:]
+    planned = shop(check=True, **options)
+    assert planned["actions"] == [
+        f"restore snapshot {snapshot} to the new instance shop-restored-{word}",
+        f"rename the instance shop to shop-before-{word}",
+        f"rename the instance shop-restored-{word} to shop",
+    ]
+    shop.cloud.fault("error", "rds", "ModifyDBInstance", status=403, code="AccessDenied", skip=1)
+    refused(shop(**options), f"change the instance shop-restored-{word}", "AccessDenied")
+    assert {f"shop-before-{word}", f"shop-restored-{word}"} <= set(shop.instances()) and "shop" not in shop.instances()
+    rest = shop(**options)
+    assert rest["actions"] == planned["actions"][2:]
+    assert shop.query("SELECT count(*) FROM customers WHERE number = 99") == [(0,)]
+    assert shop.query("SELECT count(*) FROM customers WHERE number = 99", f"shop-before-{word}") == [(1,)]
+    assert not shop(**options)["changed"]
+
+
+def test_a_copy_is_proven_and_restored_in_the_second_region(shop: Database) -> None:
+    """A copy has the tags and the moment of its source; it is brought once, and works without the instance; retention and removal reach it."""
+    copies = [{"region": STANDBY}]
+    planned, made = shop(check=True, max_age="0", copies=copies), shop(max_age="0", copies=copies)
+    assert made["actions"] == planned["actions"] == ["take a snapshot of shop", f"copy the new snapshot to {STANDBY}"] and made["diff"] == planned["diff"]
+    snapshot = made["backup"]["id"]
+    assert list(shop.snapshots(STANDBY)) == [snapshot]
+    assert shop.snapshots(STANDBY)[snapshot]["TagList"] == shop.snapshots()[snapshot]["TagList"]
+    assert shop.info(region=STANDBY)["backups"][0]["recoverable_to"] == made["backup"]["recoverable_to"]
+    assert not shop(copies=copies)["changed"] and not shop(state="copied", copies=copies)["changed"]
+    refused(shop(state="verified", region=STANDBY), "there is no source instance in this region", "db_instance_class, db_subnet_group_name, vpc_security_group_ids")
+    there = place(shop.cloud, "standby", STANDBY)
+    network = {"db_subnet_group_name": there["DBSubnetGroupName"], "vpc_security_group_ids": there["VpcSecurityGroupIds"], "db_instance_class": "db.t4g.small"}
+    proven = shop(state="verified", region=STANDBY, **network)
+    assert (proven["verification"]["status"], shop.info(region=STANDBY)["latest_verified"]) == ("successful", snapshot)
+    later = shop.take()
+    planned, brought = shop(check=True, state="copied", copies=copies), shop(state="copied", copies=copies)
+    assert brought["actions"] == planned["actions"] == [f"copy snapshot {later} to {STANDBY}"] and set(shop.snapshots(STANDBY)) == {snapshot, later}
+    removed = shop(state="absent", backup_id=snapshot, copies=copies, force=True)
+    assert removed["actions"] == [f"remove snapshot {snapshot} from {REGION}", f"remove snapshot {snapshot} from {STANDBY}"]
+    assert list(shop.snapshots(STANDBY)) == [later]
+
+
+def test_a_copy_of_an_encrypted_snapshot_needs_a_key_of_its_region(running: Cloud, run_module: Runner) -> None:
+    """Before a snapshot is taken."""
+    database = make(running, run_module, "sealed", StorageEncrypted=True)
+    refused(database(copies=[{"region": STANDBY}]), "copy the new snapshot", "eu-west-1 needs another one", "copies[].kms_key_id")
+    assert database.snapshots() == {}
+    key = running.client("kms", region=STANDBY).create_key()["KeyMetadata"]["Arn"]
+    made = database(copies=[{"region": STANDBY, "kms_key_id": key}])
+    (row,) = database.snapshots(STANDBY).values()
+    assert (row["Encrypted"], row["KmsKeyId"], row["DBSnapshotIdentifier"]) == (True, key, made["backup"]["id"])
+    refused(database(state="copied", copies=[{"region": "eu-north-1", "kms_key_id": key}]), "copy the snapshot sealed-", "KMSKeyNotAccessible")

@@ -66,6 +66,25 @@ class Watch:
         return {row["Id"]: float(sum(row["Values"])) for row in rows}
 
 
+    def newest(self, namespace: str, metric: str, dimension: tuple[str, str], seconds: int) -> float | None:
+        """Return the newest average of a metric over a minute, not older than so many seconds; None if there is none.
+
+        Args:
+            namespace: of the metric, such as ``AWS/RDS``.
+            metric: its name.
+            dimension: name and content of its only dimension.
+            seconds: how far is looked back.
+        """
+        of = {"Namespace": namespace, "MetricName": metric, "Dimensions": [{"Name": dimension[0], "Value": dimension[1]}]}
+        query = {"Id": "newest", "MetricStat": {"Metric": of, "Period": PERIOD, "Stat": "Average"}}
+        end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=PERIOD)
+        start = end - datetime.timedelta(seconds=seconds + PERIOD)
+        with calling(f"read the metric {metric} of {dimension[1]}"):
+            rows = self._client.get_metric_data(MetricDataQueries=[query], StartTime=start, EndTime=end, ScanBy="TimestampDescending", aws_retry=True)
+        found = sorted(zip(rows["MetricDataResults"][0]["Timestamps"], rows["MetricDataResults"][0]["Values"], strict=True))
+        return float(found[-1][1]) if found else None
+
+
 class Autoscaling:
     """A client of Application Auto Scaling, and one cluster."""
 
