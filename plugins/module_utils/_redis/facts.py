@@ -60,6 +60,7 @@ class ServerFacts:
     keyspace: t.Mapping[str, Keyspace]
     changes: tuple[int, ...]
     master: str
+    link_down: int = -1
 
     @property
     def key_count(self) -> int:
@@ -102,6 +103,7 @@ def facts_from(info: t.Mapping[str, str]) -> ServerFacts:
         keyspace={name: _keyspace(value) for name, value in info.items() if _DATABASE.fullmatch(name)},
         changes=tuple(number(name) for name in _CHANGES),
         master=f"{info.get('master_host', '')}:{info.get('master_port', '')}" if role == "replica" else "",
+        link_down=number("master_link_down_since_seconds"),
     )
 
 
