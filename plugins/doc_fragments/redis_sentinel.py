@@ -36,6 +36,13 @@ options:
     description: Name by which the Sentinels know the master.
     type: str
     default: main
+  other_site:
+    description:
+      - Addresses of another site's servers that replicate from this one. The Sentinels learn of them from the master, cannot log in there, and take them for
+        down; they are left out of everything.
+    type: list
+    elements: str
+    default: []
   login_user:
     description: User to log in to the servers as. Without it the password is that of the default user.
     type: str

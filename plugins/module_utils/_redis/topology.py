@@ -31,6 +31,7 @@ def sentinel_argument_spec() -> dict[str, t.Any]:
         "sentinel_user": {"type": "str"},
         "sentinel_password": {"type": "str", "no_log": True},
         "master_name": {"type": "str", "default": "main"},
+        "other_site": {"type": "list", "elements": "str", "default": []},
     }
 
 
@@ -46,12 +47,13 @@ class Address(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """The Sentinels, the master's name, and how to log in to either kind; the address in a login is to be replaced."""
+    """The Sentinels, the master's name, how to log in to either kind (the address in a login is to be replaced), and hosts that belong to another site."""
 
     sentinels: tuple[Address, ...]
     master_name: str
     sentinel_login: Login
     server_login: Login
+    other_site: frozenset[str] = frozenset()
 
     def sentinel(self, address: Address, timeout: float = LOOK_SECONDS) -> Server:
         """Return a connection to a Sentinel; ``timeout`` is seconds."""
@@ -80,6 +82,7 @@ def access_from(params: t.Mapping[str, t.Any]) -> Access:
         params["master_name"],
         dataclasses.replace(login, user=params["sentinel_user"], password=params["sentinel_password"]),
         login,
+        frozenset(params.get("other_site") or ()),
     )
 
 
@@ -220,7 +223,7 @@ def read_sentinel(access: Access, address: Address) -> SentinelView:
         address,
         master=master,
         # A client that reads a snapshot from the master has no port of its own; Sentinel takes it for a replica, and remembers it.
-        replicas=tuple(_known_replica(fields) for fields in replicas if fields["port"] != "0"),
+        replicas=tuple(_known_replica(fields) for fields in replicas if fields["port"] != "0" and fields["ip"] not in access.other_site),
         known_sentinels=int(fields["num-other-sentinels"]) + 1,
         usable_sentinels=int(usable[1]) if usable else 0,
         quorum=int(fields["quorum"]),
