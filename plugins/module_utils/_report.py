@@ -259,14 +259,18 @@ _WORDS = {OK: "Everything held", FAILED: "Something failed", RUNNING: "Not finis
 _MARKS = {OK: "✓", FAILED: "✕", RUNNING: "…", SKIPPED: "–"}
 
 
-def render_html(report: t.Mapping[str, t.Any]) -> str:
+def render_html(report: t.Mapping[str, t.Any], more: t.Sequence[str] = ()) -> str:
     """Return one page for a report's JSON form: no script, nothing loaded from elsewhere, light or dark as the reader's system is.
+
+    Args:
+        report: the JSON form.
+        more: further sections as HTML, which come before the figures; whoever makes them escapes what they show.
 
     Raises:
         InvalidInput: the report has no title, or a known key of another shape.
     """
     parsed = Report.from_dict(report)
-    sections = [_header(parsed), _tiles(parsed), _targets(parsed), _timeline(parsed), _checks(parsed), _figures(parsed), _details(parsed)]
+    sections = [_header(parsed), _tiles(parsed), _targets(parsed), _timeline(parsed), _checks(parsed), *more, _figures(parsed), _details(parsed)]
     return _PAGE.format(title=_escape(parsed.title), style=_STYLE, body="\n".join(filter(None, sections)))
 
 

@@ -74,7 +74,7 @@ class Schedule:
     def labels(self, **more: str) -> str:
         """The labels of a figure, as text."""
         texts = {"schedule": self.schedule, "name": self.name, "kind": self.kind, "method": self.method, **more}
-        return ",".join(f'{label}="{_escaped(text)}"' for label, text in texts.items())
+        return ",".join(f'{label}="{escaped(text)}"' for label, text in texts.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,8 +189,8 @@ def seconds_of(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def _escaped(text: str) -> str:
-    """A label's text, as the exposition format has it."""
+def escaped(text: str) -> str:
+    """Return a label's text, as the exposition format has it."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
