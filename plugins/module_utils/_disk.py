@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
 def sync_path(path: str) -> None:
@@ -19,3 +23,26 @@ def sync_path(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: str, text: str, mode: int = 0o600) -> None:
+    """Replace a file in one step, and bring it to the disk.
+
+    Raises:
+        MainstayError: it cannot be written; the old one is as it was.
+    """
+    folder, name = os.path.split(path)
+    fresh = ""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}.", delete=False, encoding="utf-8") as stream:
+            fresh = stream.name
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(fresh, path)
+        sync_path(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)
+        raise MainstayError(f"write {path}", error.strerror or error, "make room, or name a folder that this user can write") from error
