@@ -267,6 +267,10 @@ from ansible_collections.mainstay.ops.plugins.module_utils._remediation.gate imp
 from ansible_collections.mainstay.ops.plugins.module_utils._remediation.record import Record
 
 
+NEEDED = {"admitted": ["action", "target", "alert"], "finished": ["id", "target", "alert"], "cleared": ["action", "target"]}
+"""What has to be said, by state."""
+
+
 def argument_spec() -> dict[str, t.Any]:
     """The module's options."""
     limits = {"action": {"type": "str", "choices": list(RULES), "required": True}, "alerts": {"type": "list", "elements": "str"}}
@@ -324,7 +328,14 @@ def admit(params: dict[str, t.Any], request: Request, records: Record, write: bo
 
 
 def bring_to_state(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """Do what the module's parameters ask for."""
+    """Do what the module's parameters ask for.
+
+    Raises:
+        InvalidInput: something that has to be said is empty.
+    """
+    # A value of null or nothing at all passes the argument spec.
+    if empty := [name for name in NEEDED[params["state"]] if not params[name]]:
+        raise InvalidInput(f"answer an alert by state={params['state']}", f"{', '.join(empty)} is empty", "say it")
     request = Request(params["action"], params["target"], params["alert"] or "", params["approved"])
     records, write = Record(params["record_dir"]), not check_mode
     if params["state"] == "admitted":
@@ -360,11 +371,7 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec=argument_spec(),
-        required_if=[
-            ("state", "admitted", ["action", "target", "alert"]),
-            ("state", "finished", ["id", "target", "alert"]),
-            ("state", "cleared", ["action", "target"]),
-        ],
+        required_if=[("state", state, needed) for state, needed in NEEDED.items()],
         supports_check_mode=True,
     )
     try:
