@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import typing as t
 
+import ansible_rulebook
+import jsonschema
 import pytest
 import yaml
+from ansible_rulebook.condition_parser import parse_condition
 from ansible_collections.mainstay.ops.plugins.module_utils._remediation.catalogue import RULES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -91,3 +95,39 @@ def test_no_word_of_what_must_not_be_done() -> None:
     for path in [*FILES, ROLE / "vars/main.yml", ROOT / "playbooks/remediate.yml"]:
         code = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#"))
         assert not re.search(r"promote|failover|fail_over|switchover|site_follow|absent|\brm\b|drop|delete|shell", code, re.I), path
+
+
+RULEBOOKS = sorted((ROOT / "extensions/eda/rulebooks").glob("*.yml"))
+PLAIN_NAME = 'event.labels.instance is match("^[A-Za-z0-9._-]+(:[0-9]+)?$", ignorecase=false)'
+
+
+@pytest.mark.parametrize("path", RULEBOOKS, ids=lambda path: path.stem)
+def test_rulebook_is_one_for_ansible_rulebook(path: pathlib.Path) -> None:
+    """By its own schema, and by its own parser of conditions."""
+    schema = json.loads((pathlib.Path(ansible_rulebook.__file__).parent / "schema/ruleset_schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(load(path), schema)
+    for ruleset in load(path):
+        for rule in ruleset["rules"]:
+            parse_condition(rule["condition"])
+
+
+@pytest.mark.parametrize("path", RULEBOOKS, ids=lambda path: path.stem)
+def test_rules_only_ask_for_what_is_allowed(path: pathlib.Path) -> None:
+    """One rule for each action, which runs the one playbook with an action that is written out, for an alert that may ask for it, and with a throttle."""
+    actions = []
+    for ruleset in load(path):
+        assert ruleset["execution_strategy"] == "sequential"
+        (source,) = ruleset["sources"]
+        assert source["eda.builtin.webhook"]["host"] == "127.0.0.1" and source["eda.builtin.webhook"]["token"] == "{{ eda_token }}"
+        for rule in ruleset["rules"]:
+            assert set(rule) == {"name", "condition", "throttle", "action"}
+            ((kind, arguments),) = rule["action"].items()
+            assert (kind, arguments["name"], set(arguments)) == ("run_playbook", "mainstay.ops.remediate", {"name", "extra_vars"})
+            given = arguments["extra_vars"]
+            assert set(given) == {"remediate_action", "remediate_alert", "remediate_host"}
+            assert given["remediate_alert"] in RULES[given["remediate_action"]].alerts
+            assert f'event.labels.alertname == "{given["remediate_alert"]}"' in rule["condition"]
+            # The only thing that comes from an alert: a label that holds a name and nothing else.
+            assert given["remediate_host"] == "{{ event.labels.instance.split(':')[0] }}" and PLAIN_NAME in rule["condition"]
+            actions.append(given["remediate_action"])
+    assert sorted(actions) == sorted(RULES)
