@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import gzip
 import json
 import os
@@ -33,7 +34,7 @@ JOURNAL_REMOTE = shutil.which("systemd-journal-remote", path=f"{os.environ['PATH
 
 def log_as_json(postgres: Postgres) -> None:
     """Let it log every statement as JSON, as docs/logs.md says."""
-    with psycopg2.connect(host=str(postgres.folder), port=postgres.port, user="postgres", dbname="postgres") as admin:
+    with contextlib.closing(psycopg2.connect(host=str(postgres.folder), port=postgres.port, user="postgres", dbname="postgres")) as admin:
         admin.autocommit = True
         for name, content in {"logging_collector": "on", "log_destination": "jsonlog", "log_min_duration_statement": "0", "log_timezone": "UTC"}.items():
             admin.cursor().execute(f"ALTER SYSTEM SET {name} = '{content}'")
