@@ -8,17 +8,21 @@ from __future__ import annotations
 import collections.abc
 import contextlib
 import gzip
+import http.server
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import typing as t
+import urllib.request
 
 import psycopg2
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from ports import free_port, wait_until_listening
 from servers import Runner
 from test_nginx_tls import Balancer
@@ -142,6 +146,79 @@ def play(folder: pathlib.Path, variables: dict[str, t.Any]) -> subprocess.Comple
     argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "here,", "-e", f"@{folder}/vars.json", str(ROOT / "playbooks/find_logs.yml")]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+
+
+class Collector(http.server.ThreadingHTTPServer):
+    """A small receiver of OTLP over HTTP, which keeps what it gets."""
+
+    def __init__(self) -> None:
+        """Listen."""
+        self.spans: list[t.Any] = []
+        self.services: set[str] = set()
+        super().__init__(("127.0.0.1", 0), CollectorHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class CollectorHandler(http.server.BaseHTTPRequestHandler):
+    """What :class:`Collector` answers."""
+
+    server: Collector
+
+    def do_POST(self) -> None:
+        """Take spans."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.path == "/v1/traces"
+        request = ExportTraceServiceRequest.FromString(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+        for resource in request.resource_spans:
+            self.server.services.update(pair.value.string_value for pair in resource.resource.attributes if pair.key == "service.name")
+            self.server.spans += [span for scope in resource.scope_spans for span in scope.spans]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_arguments: t.Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def collector() -> collections.abc.Iterator[Collector]:
+    """A collector on loopback."""
+    with Collector() as found:
+        yield found
+        found.shutdown()
+
+
+def attributes(span: t.Any) -> dict[str, t.Any]:
+    """Those of a span."""
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
+
+
+def test_traces_go_to_a_collector_that_is_named(
+    postgres: Postgres, redis_server: RedisServer, collector: Collector, closed_port: int, tmp_path: pathlib.Path
+) -> None:
+    """A trace that a client has begun goes on in the request and in its statement; without a collector, or with one that is away, requests go on."""
+    base = {"LEDGER_REDIS_URL": f"redis://127.0.0.1:{redis_server.port}/0", "LEDGER_REDIS_PASSWORD": PASSWORD, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    root, trace = unpack(tmp_path, "2"), "4bf92f3577b34da6a3ce929d0e0e4736"
+    Service(root, postgres, **base).migrate()
+    for number, endpoint in enumerate(["", f"http://127.0.0.1:{closed_port}", f"http://127.0.0.1:{collector.server_port}"]):
+        service = Service(root, postgres, **base, **({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else {}))
+        service.start()
+        try:
+            headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "Content-Type": "application/json", "X-Request-ID": f"traced-{number}"}
+            request = urllib.request.Request(f"http://127.0.0.1:{service.port}/entries", json.dumps({"client": "traces", "number": number}).encode(), headers)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert answer.status == 201
+            if number == 2:
+                until(lambda: len(collector.spans) >= 2, "the collector has the spans")
+        finally:
+            service.stop()
+    server, *_more = [span for span in collector.spans if span.name == "POST /entries"]
+    (insert,) = [span for span in collector.spans if span.name == "INSERT"]
+    assert len(collector.spans) == 2 and collector.services == {"ledger"}
+    assert server.trace_id.hex() == insert.trace_id.hex() == trace and insert.parent_span_id == server.span_id and server.parent_span_id.hex() == "00f067aa0ba902b7"
+    assert attributes(server) == {"http.request.method": "POST", "http.route": "/entries", "request_id": "traced-2", "http.response.status_code": 201}
+    assert attributes(insert)["db.query.text"].startswith("INSERT INTO entries") and "traces" not in attributes(insert)["db.query.text"]
+    lines = [json.loads(line) for line in (root / "service.log").read_text().splitlines() if "traced-" in line]
+    assert [line.get("trace_id") for line in lines] == [None, trace, trace]
 
 
 def test_an_error_page_of_nginx_has_the_id_too(balancer: Balancer, service: Service) -> None:
