@@ -271,7 +271,19 @@ def render_html(report: t.Mapping[str, t.Any], more: t.Sequence[str] = ()) -> st
     """
     parsed = Report.from_dict(report)
     sections = [_header(parsed), _tiles(parsed), _targets(parsed), _timeline(parsed), _checks(parsed), *more, _figures(parsed), _details(parsed)]
-    return _PAGE.format(title=_escape(parsed.title), style=_STYLE, body="\n".join(filter(None, sections)))
+    return document(parsed.title, filter(None, sections))
+
+
+def document(title: str, sections: t.Iterable[str], style: str = "", footer: str = "mainstay.ops run report") -> str:
+    """Return a whole page.
+
+    Args:
+        title: what stands in the window's title, as plain text.
+        sections: the page's parts, as HTML.
+        style: rules of CSS beside those of every report.
+        footer: the last line, as plain text.
+    """
+    return _PAGE.format(title=_escape(title), style=_STYLE + style, body="\n".join(sections), footer=_escape(footer))
 
 
 def _escape(value: object) -> str:
@@ -440,7 +452,7 @@ _PAGE = """<!doctype html>
 <body>
 <main>
 {body}
-<footer>mainstay.ops run report</footer>
+<footer>{footer}</footer>
 </main>
 </body>
 </html>

@@ -62,6 +62,7 @@ class Target:
     context: ssl.SSLContext | None = None
     proxy: Proxy | None = None
     secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    max_body: int = MAX_BODY
 
     def __str__(self) -> str:
         """How the target is called."""
@@ -89,7 +90,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """An HTTP answer whose body was read to its end or to :data:`MAX_BODY`."""
+    """An HTTP answer whose body was read to its end or to the target's ``max_body``."""
 
     address: str
     url: str
@@ -260,8 +261,8 @@ def _exchange(target: Target, wire: Wire, path: str, headers: dict[str, str]) ->
     try:
         connection.request(target.method, path, target.body, headers)
         response = connection.getresponse()
-        body = response.read(MAX_BODY)
-        if response.length and len(body) < MAX_BODY:
+        body = response.read(target.max_body)
+        if response.length and len(body) < target.max_body:
             raise NoAnswer(f"the answer {response.status} of {wire.address} was cut short: {response.length} bytes are missing")
     except (http.client.HTTPException, ConnectionError) as error:
         raise NoAnswer(f"{wire.address} gave no proper HTTP answer: {error or type(error).__name__}") from error

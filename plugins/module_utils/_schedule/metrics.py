@@ -227,8 +227,13 @@ def dump(state: t.Mapping[str, t.Any]) -> str:
     return json.dumps(state, indent=2) + "\n"
 
 
-def write(path: str, text: str) -> None:
+def write(path: str, text: str, mode: int = 0o644) -> None:
     """Replace a file that others read, in one step.
+
+    Args:
+        path: the file, in a folder that exists.
+        text: what shall be in it.
+        mode: its permissions.
 
     Raises:
         MainstayError: it cannot be written.
@@ -239,7 +244,7 @@ def write(path: str, text: str) -> None:
         with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}.", delete=False, encoding="utf-8") as stream:
             fresh = stream.name
             stream.write(text)
-        os.chmod(fresh, 0o644)
+        os.chmod(fresh, mode)
         os.replace(fresh, path)
     except OSError as exc:
         if fresh:
