@@ -53,13 +53,13 @@ class Published:
         return result | ({"diff": {"before": self.before, "after": self.after}} if diff else {})
 
 
-def publish(folder: str | None, report: t.Mapping[str, t.Any], texts: t.Mapping[str, str], check_mode: bool) -> Published:
+def publish(folder: str | None, report: t.Mapping[str, t.Any], contents: t.Mapping[str, str | bytes], check_mode: bool) -> Published:
     """Write a report, unless it is there as it is.
 
     Args:
         folder: where to; nothing is written without one.
         report: its data, with ``lines`` for a terminal. It becomes ``report.json``.
-        texts: the other files by name, such as ``report.html``.
+        contents: the other files by name, such as ``report.html``.
         check_mode: whether only to say what would be written.
 
     Raises:
@@ -68,11 +68,11 @@ def publish(folder: str | None, report: t.Mapping[str, t.Any], texts: t.Mapping[
     lines = "".join(f"{line}\n" for line in report["lines"])
     if not folder:
         return Published((), (), "", lines)
-    wanted = {os.path.join(folder, name): text for name, text in texts.items()}
+    wanted = {os.path.join(folder, name): content.encode() if isinstance(content, str) else content for name, content in contents.items()}
     data = os.path.join(folder, "report.json")
-    wanted[data] = json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
+    wanted[data] = json.dumps(report, indent=2, ensure_ascii=False, default=str).encode() + b"\n"
     there = {path: _content(path) for path in wanted}
-    stale = tuple(path for path, text in wanted.items() if there[path] != text)
+    stale = tuple(path for path, content in wanted.items() if there[path] != content)
     if stale and not check_mode:
         _make(folder)
         for path in stale:
@@ -80,9 +80,9 @@ def publish(folder: str | None, report: t.Mapping[str, t.Any], texts: t.Mapping[
     return Published(tuple(wanted), stale, _lines(there[data]), lines)
 
 
-def _content(path: str) -> str | None:
+def _content(path: str) -> bytes | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with open(path, "rb") as stream:
             return stream.read()
     except FileNotFoundError:
         return None
@@ -97,7 +97,7 @@ def _make(folder: str) -> None:
         raise MainstayError(f"make the folder {folder}", exc.strerror or exc, "give another report_dir") from exc
 
 
-def _lines(text: str | None) -> str:
+def _lines(text: bytes | None) -> str:
     """Return the lines of a report that was written before; nothing if it is none."""
     try:
         return "".join(f"{line}\n" for line in json.loads(text or "{}").get("lines", []))

@@ -227,12 +227,12 @@ def dump(state: t.Mapping[str, t.Any]) -> str:
     return json.dumps(state, indent=2) + "\n"
 
 
-def write(path: str, text: str, mode: int = 0o644) -> None:
+def write(path: str, content: str | bytes, mode: int = 0o644) -> None:
     """Replace a file that others read, in one step.
 
     Args:
         path: the file, in a folder that exists.
-        text: what shall be in it.
+        content: what shall be in it.
         mode: its permissions.
 
     Raises:
@@ -241,9 +241,9 @@ def write(path: str, text: str, mode: int = 0o644) -> None:
     folder, name = os.path.split(path)
     fresh = ""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}.", delete=False, encoding="utf-8") as stream:
+        with tempfile.NamedTemporaryFile("wb", dir=folder, prefix=f".{name}.", delete=False) as stream:
             fresh = stream.name
-            stream.write(text)
+            stream.write(content.encode() if isinstance(content, str) else content)
         os.chmod(fresh, mode)
         os.replace(fresh, path)
     except OSError as exc:

@@ -145,6 +145,32 @@ def read(path: str, since: Position, pools: t.Collection[str] = ()) -> Window:
     return Window(dict(figures), position, complete, unreadable, readable)
 
 
+def lines_since(path: str, moment: float, most_bytes: int) -> t.Iterator[bytes]:
+    """Yield the lines that were logged since a Unix time, without keeping them.
+
+    Args:
+        path: the log that nginx writes.
+        moment: since when.
+        most_bytes: of more than that in one file only the end is read.
+
+    Raises:
+        MainstayError: the log cannot be read.
+    """
+    try:
+        for name, offset, _found in _begin(_files(path), Position(0, 0, moment)):
+            with open(name, "rb") as stream:
+                enough = os.fstat(stream.fileno()).st_size - most_bytes
+                stream.seek(max(offset, enough))
+                if enough > offset:
+                    stream.readline()
+                for line in stream:
+                    entry = parse(line)
+                    if entry is None or entry.time >= moment:
+                        yield line
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+
+
 def _begin(files: t.Sequence[str], since: Position) -> t.Iterator[tuple[str, int, bool]]:
     """The files to read, each with the offset to begin at, and whether the place was found, so that all that follows is part of the window."""
     if since.inode:
