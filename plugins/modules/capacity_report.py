@@ -109,6 +109,7 @@ extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.prometheus
   - mainstay.ops.report
+  - mainstay.ops.report.until
 author:
   - Mainstay Operations (@mainstay)
 """
@@ -195,6 +196,7 @@ def argument_spec() -> dict[str, t.Any]:
     return {
         **prometheus_spec(),
         **report_spec(),
+        "end": {"type": "str"},
         "days": {"type": "int", "default": 30},
         "step": {"type": "str", "default": "1h"},
         "least_days": {"type": "int", "default": 7},

@@ -107,6 +107,7 @@ seealso:
 extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.report
+  - mainstay.ops.report.until
 author:
   - Mainstay Operations (@mainstay)
 """
@@ -170,6 +171,7 @@ def argument_spec() -> dict[str, t.Any]:
     limits = {field.name: {"type": kinds[str(field.type)], "default": field.default} for field in dataclasses.fields(Limits)}
     return {
         **report_spec(),
+        "end": {"type": "str"},
         "hosts": {"type": "dict", "required": True},
         "hours": {"type": "float", "default": 1.0},
         "limits": {"type": "dict", "apply_defaults": True, "options": limits},

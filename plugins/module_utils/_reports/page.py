@@ -31,7 +31,7 @@ color:var(--soft);background:var(--line)}
 .evidence{color:var(--soft);font-size:.9375rem}.note-line{color:var(--soft);font-size:.875rem;margin:-10px 0 14px}
 .findings li{display:grid;grid-template-columns:6.2em 1fr;gap:4px 14px;padding:12px 0;border-top:1px solid var(--line)}
 .findings li:first-child{border-top:0;padding-top:0}.findings p{overflow-wrap:anywhere}
-.findings .evidence{grid-column:2}
+.findings .evidence{grid-column:2}.findings .badge{justify-self:start;align-self:start;margin-top:1px}
 code{font:.875em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .plain{list-style:disc;padding-left:1.2em;font-size:.9375rem}.plain li{padding:2px 0}
 @media print{.wide{overflow:visible}}

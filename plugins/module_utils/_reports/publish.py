@@ -20,8 +20,8 @@ MODE = 0o600
 
 
 def report_spec() -> dict[str, t.Any]:
-    """Return the options of every report; the documentation is the fragment ``report``."""
-    return {"report_dir": {"type": "path"}, "end": {"type": "str"}}
+    """Return the option of every report; the documentation is the fragment ``report``."""
+    return {"report_dir": {"type": "path"}}
 
 
 def end_of(given: str | None) -> float:
