@@ -14,7 +14,7 @@ description:
     host and service is full, what becomes of that if more comes, and which sizes to choose.
   - The line is the one of Theil and Sen, which single odd days do not bend. It counts as a trend only if the test of Mann and Kendall says that it is more
     than chance; else what is used counts as steady.
-  - What there is no data for is said in RV(report.missing) and in the C(notes) of each subject, and never guessed.
+  - What there is no data for is said in C(missing) of RV(report) and in the C(notes) of each subject, and never guessed.
 options:
   days:
     description: How many days are read.

@@ -31,7 +31,7 @@ options:
       - The table of prices. It has C(hours) of a month, C(currency), C(region), C(as_of) and C(source); prices of an hour in C(public_address_hour),
         C(nat_hour), C(balancer_hour), C(fargate_vcpu_hour) and C(fargate_gb_hour), and by class in C(database_hour), C(cache_hour) and C(instance_hour); prices
         of a GB a month in C(volume_gb) (by type), C(snapshot_gb), C(database_storage_gb), C(database_snapshot_gb) and C(logs_stored_gb); and C(valkey_share).
-      - What it lacks is said in RV(report.prices_missing), and never guessed. The role P(mainstay.ops.reports#role) has a table.
+      - What it lacks is said in C(prices_missing) of RV(report), and never guessed. The role P(mainstay.ops.reports#role) has a table.
     type: dict
     required: true
   limits:
@@ -61,7 +61,7 @@ options:
         default: 7.0
 notes:
   - The role needs C(ec2:Describe*), C(elasticloadbalancing:Describe*), C(rds:Describe*), C(elasticache:Describe*), C(ecs:List*), C(ecs:Describe*),
-    C(logs:DescribeLogGroups) and C(cloudwatch:GetMetricData). What is not permitted is said in RV(report.gaps).
+    C(logs:DescribeLogGroups) and C(cloudwatch:GetMetricData). What is not permitted is said in C(gaps) of RV(report).
   - CloudWatch charges for each metric that is asked for.
 seealso:
   - module: mainstay.ops.aws_platform_info

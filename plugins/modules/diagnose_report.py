@@ -16,8 +16,8 @@ description:
 options:
   hosts:
     description:
-      - By name of the host a dictionary with C(host), C(postgres) and C(redis), the results of the three modules, as far as they were asked for. A host of which
-        the result of a failed task is given is a critical finding.
+      - By name of the host a dictionary with C(host), C(postgres) and C(redis), the results of the three modules, as far as they were asked for.
+      - A host of which the result of a failed task is given is a critical finding.
     type: dict
     required: true
   hours:

@@ -79,7 +79,7 @@ options:
         type: str
         default: ""
 notes:
-  - Without O(prometheus) the timeline has only what runs and people told, which is said in RV(report.gaps).
+  - Without O(prometheus) the timeline has only what runs and people told, which is said in C(gaps) of RV(report).
 extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.prometheus
@@ -146,7 +146,12 @@ SKELETON = "postmortem.md"
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
     text = {"type": "str", "required": True}
-    event = {"time": text, "until": {"type": "str"}, "what": text, "kind": {"type": "str", "choices": ["note", "change", "outage", "failover"], "default": "note"}}
+    event = {
+        "time": text,
+        "until": {"type": "str"},
+        "what": text,
+        "kind": {"type": "str", "choices": ["note", "change", "outage", "failover"], "default": "note"},
+    }
     chart = {"title": text, "query": text, "unit": {"type": "str", "default": ""}}
     return {
         **prometheus_spec(required=False),

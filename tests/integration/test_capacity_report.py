@@ -35,7 +35,13 @@ def known_past() -> Past:
     past.series("node_filesystem_avail_bytes", lambda day: GIB / 2, instance="data1:9100", mountpoint="/run", fstype="tmpfs")
     for core in "0123":
         # The integral of a tenth to half a core, in the rhythm of the day.
-        past.series("node_cpu_seconds_total", lambda day: 86400 * (0.3 * day - 0.2 * math.sin(2 * math.pi * day) / (2 * math.pi)), instance="data1:9100", cpu=core, mode="user")
+        past.series(
+            "node_cpu_seconds_total",
+            lambda day: 86400 * (0.3 * day - 0.2 * math.sin(2 * math.pi * day) / (2 * math.pi)),
+            instance="data1:9100",
+            cpu=core,
+            mode="user",
+        )
         past.series("node_cpu_seconds_total", lambda day: 86400 * day / 2, instance="data1:9100", cpu=core, mode="idle")
     past.series("node_memory_MemTotal_bytes", lambda day: 16 * GIB, instance="data1:9100")
     past.series("node_memory_MemAvailable_bytes", lambda day: 14 * GIB - busy(day) * GIB, instance="data1:9100")

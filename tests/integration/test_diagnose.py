@@ -81,7 +81,9 @@ def run_playbook(runner: Runner, folder: pathlib.Path, variables: dict[str, t.An
     inventory = folder / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": {"here": here, "ghost": ghost}, "children": groups, "vars": variables}}))
     argv = ["ansible-playbook", "-vvv", "-i", str(inventory), str(ROOT / "playbooks/diagnose.yml"), *arguments]
-    return subprocess.run(argv, env=runner.environment(PWD=str(folder)), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        argv, env=runner.environment(PWD=str(folder)), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def variables(postgres: PostgresServer, server: RedisServer, nginx: Balancer) -> dict[str, t.Any]:
@@ -140,7 +142,9 @@ def test_everything_is_found_and_no_secret_is_told(outcome: Outcome) -> None:
     assert "diagnose-" in outcome.output
 
 
-def test_check_mode_writes_nothing(run_module: Runner, postgres_server: PostgresServer, redis_server: RedisServer, balancer: Balancer, tmp_path: pathlib.Path) -> None:
+def test_check_mode_writes_nothing(
+    run_module: Runner, postgres_server: PostgresServer, redis_server: RedisServer, balancer: Balancer, tmp_path: pathlib.Path
+) -> None:
     """It looks and tells all the same; and a finding fails the run where that was asked for."""
     given = variables(postgres_server, redis_server, balancer)
     done = run_playbook(run_module, tmp_path, given, "--check", "-e", "reports_diagnose_fail_on=critical")

@@ -31,7 +31,9 @@ def lasting(first: float, last: float) -> t.Callable[[float], float | None]:
 def known_past() -> Past:
     """data1 leads until 22:00, is down for 40 minutes, and data2 leads from 22:04 on."""
     past = Past(END, 1)
-    past.series("ALERTS", lasting(BEGAN + 4 * MINUTE, BEGAN + 40 * MINUTE), alertname="PostgresDown", alertstate="firing", severity="critical", instance="data1:9187")
+    past.series(
+        "ALERTS", lasting(BEGAN + 4 * MINUTE, BEGAN + 40 * MINUTE), alertname="PostgresDown", alertstate="firing", severity="critical", instance="data1:9187"
+    )
     past.series("ALERTS", lasting(BEGAN, BEGAN + 4 * MINUTE), alertname="PostgresDown", alertstate="pending", severity="critical", instance="data1:9187")
     past.series("ALERTS", lasting(BEGAN + 4 * MINUTE, 1), alertname="BackupLate", alertstate="firing", severity="warning", schedule="nightly")
     past.series("up", lambda day: 0.0 if BEGAN <= day < BEGAN + 40 * MINUTE else 1.0, job="postgres", instance="data1:9187")
@@ -59,7 +61,14 @@ def artefacts(tmp_path: pathlib.Path) -> pathlib.Path:
         (folder / name).mkdir(parents=True)
     began = END - 130 * 60
     deploy = {"operation": "deploy", "application": "shop", "release": "7", "result": "ok", "by": "jo", "started": began, "finished": began + 95.5}
-    failed = {"operation": "rollback", "application": "shop", "result": "failed", "failure": "password=Sentinel99 refused", "started": END - 60, "finished": END - 50}
+    failed = {
+        "operation": "rollback",
+        "application": "shop",
+        "result": "failed",
+        "failure": "password=Sentinel99 refused",
+        "started": END - 60,
+        "finished": END - 50,
+    }
     (folder / "deploy" / "a.json").write_text(json.dumps(deploy))
     (folder / "deploy" / "b.json").write_text(json.dumps(failed))
     (folder / "runs" / "old.json").write_text(json.dumps({"operation": "backup", "started": "2026-11-20T00:00:00Z", "finished": "2026-11-20T00:00:09Z"}))
@@ -117,8 +126,12 @@ def test_figures(run_module: Runner, url: str, artefacts: pathlib.Path) -> None:
     charts = {chart["title"]: chart for chart in run_module("incident_report", options(url, artefacts))["report"]["charts"]}
     assert set(charts) == {"Alerts", "Targets that do not answer", "HTTP requests"}
     assert max(value for _at, value in charts["Alerts"]["lines"][0]["points"]) == 2
-    own = run_module("incident_report", options(url, artefacts, charts=[{"title": "Mine", "query": "up"}, {"title": "None", "query": "absent_metric"}]))["report"]
-    assert [(chart["title"], [line["name"] for line in chart["lines"]]) for chart in own["charts"]] == [("Mine", ["data1:9187, postgres", "data2:9187, postgres"])]
+    own = run_module("incident_report", options(url, artefacts, charts=[{"title": "Mine", "query": "up"}, {"title": "None", "query": "absent_metric"}]))[
+        "report"
+    ]
+    assert [(chart["title"], [line["name"] for line in chart["lines"]]) for chart in own["charts"]] == [
+        ("Mine", ["data1:9187, postgres", "data2:9187, postgres"])
+    ]
     assert any("there is no data for the chart None" in gap for gap in own["gaps"])
 
 

@@ -107,7 +107,9 @@ def _how(report: Entry) -> str:
 def _tiles(report: Entry) -> list[page.Tile]:
     judged = [entry for entry in report["subjects"] if known(entry)]
     first = judged[0] if judged and judged[0]["days_until_full"] is not None else None
-    soonest = page.Tile("Full first", days_text(first["days_until_full"], True), name(first), tone(first)) if first else page.Tile("Full first", "nothing in sight")
+    soonest = (
+        page.Tile("Full first", days_text(first["days_until_full"], True), name(first), tone(first)) if first else page.Tile("Full first", "nothing in sight")
+    )
     larger = [entry for entry in judged if entry["recommendation"] == ENLARGE]
     smaller = [entry for entry in judged if entry["recommendation"] == SHRINK]
     unknown = len(report["missing"]) + sum(1 for entry in report["subjects"] if not known(entry))
@@ -149,7 +151,7 @@ def _scenarios(subjects: t.Sequence[Entry]) -> str:
 
 def _chart(entry: Entry, report: Entry) -> str:
     """Return the chart of the days' peaks, with the line as far as the size has to do."""
-    points = [(at, value) for at, value in entry["daily_peaks"]]
+    points = [tuple(point) for point in entry["daily_peaks"]]
     end = report["end"]
     drawn = [Line("peak of the day", points)]
     if entry["line"]:

@@ -103,8 +103,12 @@ class Prices:
 
     def month(self, key: str, inner: str = "") -> float | None:
         """Return what something costs a month that is priced by the hour."""
-        price = self.of(key, inner)
-        return None if price is None else price * float(self._table["hours"])
+        return times(float(self._table["hours"]), self.of(key, inner))
+
+    def month_of_half(self, key: str, name: str) -> float | None:
+        """Return what half of a class costs a month. Without a price it is taken for half, as sizes of a family are priced."""
+        half = (self._table.get(key) or {}).get(smaller(name))
+        return times(float(self._table["hours"]), float(half)) if half else times(0.5, self.month(key, name))
 
 
 def times(amount: float, price: float | None) -> float | None:
@@ -239,7 +243,7 @@ def _instance(resource: Resource, cost: float | None, prices: Prices, limits: Li
     if most < limits.idle_cpu_percent:
         return IDLE, f"the instance never used more than {most:.1f} % of its CPU", "Find out what it is for, and terminate it.", cost
     # CloudWatch does not know the memory of an instance.
-    return _halved(resource, resource.facts["type"], most, cost, prices.month("instance_hour", smaller(resource.facts["type"])), limits, "See its memory first.")
+    return _halved(resource.facts["type"], most, cost, prices.month_of_half("instance_hour", resource.facts["type"]), limits, "See its memory first.")
 
 
 def _database(resource: Resource, cost: float | None, prices: Prices, limits: Limits, now: float) -> Told:
@@ -248,17 +252,18 @@ def _database(resource: Resource, cost: float | None, prices: Prices, limits: Li
         return None
     if resource.usage.get("connections_max") == 0:
         return IDLE, "nobody connected to the database in the window", "Take a last snapshot, and delete it.", cost
-    price = prices.month("database_hour", smaller(resource.facts["class"]))
-    now_price = prices.month("database_hour", resource.facts["class"])
-    copies = 2 if resource.facts["multi_az"] else 1
-    return None if most is None else _halved(resource, resource.facts["class"], most, times(copies, now_price), times(copies, price), limits, "See its memory first.")
+    if most is None:
+        return None
+    name, copies = resource.facts["class"], 2 if resource.facts["multi_az"] else 1
+    now_and_then = times(copies, prices.month("database_hour", name)), times(copies, prices.month_of_half("database_hour", name))
+    return _halved(name, most, *now_and_then, limits, "See its memory first.")
 
 
 def _cache(resource: Resource, cost: float | None, prices: Prices, limits: Limits, now: float) -> Told:
     most, memory = resource.usage.get("cpu_max_percent"), resource.usage.get("memory_max_percent")
     if most is None or memory is None or memory > limits.oversized_memory_percent or _young(resource, limits, now):
         return None
-    return _halved(resource, resource.facts["class"], most, cost, None, limits, f"At most {memory:.0f} % of its memory was used.")
+    return _halved(resource.facts["class"], most, cost, times(0.5, cost), limits, f"At most {memory:.0f} % of its memory was used.")
 
 
 def _service(resource: Resource, cost: float | None, prices: Prices, limits: Limits, now: float) -> Told:
@@ -269,13 +274,11 @@ def _service(resource: Resource, cost: float | None, prices: Prices, limits: Lim
     return OVERSIZED, problem, "Give a task half as much, if its sizes allow that, or run fewer.", None if cost is None else cost / 2
 
 
-def _halved(
-    resource: Resource, name: str, most: float, cost: float | None, less: float | None, limits: Limits, caution: str
-) -> Told:
-    """Return that half of a class would do, if it would. Without a price of the smaller one it is taken for half, as sizes of a family are priced."""
+def _halved(name: str, most: float, cost: float | None, half: float | None, limits: Limits, caution: str) -> Told:
+    """Return that half of a class would do, if it would."""
     if most >= limits.oversized_cpu_percent or not smaller(name):
         return None
-    saved = None if cost is None else cost - (less if less is not None else cost / 2)
+    saved = None if cost is None or half is None else cost - half
     return OVERSIZED, f"{name} never used more than {most:.0f} % of its CPU", f"{smaller(name)} would do. {caution}", saved
 
 

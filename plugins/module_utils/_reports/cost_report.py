@@ -31,8 +31,17 @@ from ansible_collections.mainstay.ops.plugins.module_utils._reports.cost_invento
 
 WORDS = {UNATTACHED: "unattached", IDLE: "idle", OVERSIZED: "too large", OLD: "old", OUTDATED: "of an old kind", UNBOUNDED: "without an end"}
 KINDS = {
-    "volume": "volumes", "snapshot": "snapshots", "database_snapshot": "snapshots of databases", "address": "addresses", "nat_gateway": "NAT gateways",
-    "instance": "instances", "balancer": "load balancers", "database": "databases", "cache": "caches", "service": "services on Fargate", "log_group": "log groups",
+    "volume": "volumes",
+    "snapshot": "snapshots",
+    "database_snapshot": "snapshots of databases",
+    "address": "addresses",
+    "nat_gateway": "NAT gateways",
+    "instance": "instances",
+    "balancer": "load balancers",
+    "database": "databases",
+    "cache": "caches",
+    "service": "services on Fargate",
+    "log_group": "log groups",
 }
 ClientFor = t.Callable[[str, str], t.Any]
 Fact = t.Mapping[str, t.Any]
@@ -108,7 +117,9 @@ def _report(resources: list[Resource], prices: Prices, wanted: Wanted, gaps: lis
         for kind in KINDS
         if (own := [cost for resource, cost in costs if resource.kind == kind])
     }
-    savings = {reason: _sum([found.monthly for found in findings if found.reason == reason]) for reason in REASONS if any(found.reason == reason for found in findings)}
+    savings = {
+        reason: _sum([found.monthly for found in findings if found.reason == reason]) for reason in REASONS if any(found.reason == reason for found in findings)
+    }
     report: dict[str, t.Any] = {
         "title": "Costs",
         "finished": datetime.datetime.fromtimestamp(wanted.end, datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -142,7 +153,8 @@ def _told(resource: Resource, cost: float | None) -> dict[str, t.Any]:
 
 def _summary(report: Fact, findings: t.Sequence[Finding]) -> str:
     currency = report["currency"]
-    said = f"{len(report['resources'])} resources cost {report['monthly']:,.2f} {currency} a month by the list, without traffic; {report['savings']:,.2f} could be saved."
+    said = f"{len(report['resources'])} resources cost {report['monthly']:,.2f} {currency} a month by the list, without traffic;"
+    said += f" {report['savings']:,.2f} could be saved."
     unknown = sum(kind["without_price"] for kind in report["kinds"].values())
     if unknown:
         said += f" Of {unknown} the price is not known."
@@ -178,14 +190,19 @@ def render(report: Fact) -> str:
     ]
     table = report["prices"]
     note = f"Prices of {table['region']}, {table['as_of']}: {table['source']}. Traffic, requests and discounts are not in them."
-    return page.document(report["title"], [
-        page.header(report["title"], tone, words, facts, report["summary"]),
-        page.tiles(_tiles(report)),
-        page.section("What could be saved", _bars({WORDS[reason]: amount for reason, amount in report["savings_by_reason"].items()}, currency)),
-        page.section("Findings, the dearest first", page.table(["What", "Region", "Why", "What to do", f"#{currency} a month"], rows)),
-        page.section("What there is", _bars({f"{kind['count']} {KINDS[name]}": kind["monthly"] for name, kind in report["kinds"].items()}, currency), note=note),
-        page.section("Not known", page.bullets([*report["gaps"], *(f"there is no price for {key}" for key in report["prices_missing"])])),
-    ])
+    return page.document(
+        report["title"],
+        [
+            page.header(report["title"], tone, words, facts, report["summary"]),
+            page.tiles(_tiles(report)),
+            page.section("What could be saved", _bars({WORDS[reason]: amount for reason, amount in report["savings_by_reason"].items()}, currency)),
+            page.section("Findings, the dearest first", page.table(["What", "Region", "Why", "What to do", f"#{currency} a month"], rows)),
+            page.section(
+                "What there is", _bars({f"{kind['count']} {KINDS[name]}": kind["monthly"] for name, kind in report["kinds"].items()}, currency), note=note
+            ),
+            page.section("Not known", page.bullets([*report["gaps"], *(f"there is no price for {key}" for key in report["prices_missing"])])),
+        ],
+    )
 
 
 def _tiles(report: Fact) -> list[page.Tile]:

@@ -102,7 +102,9 @@ def _memory(place: str, facts: Facts, limits: Limits) -> t.Iterator[Finding]:
     severity = graded(percent, limits.memory_warning_percent, limits.memory_critical_percent)
     if severity:
         largest = ", ".join(f"{process['program']} {size(process['bytes'])}" for process in facts["processes"][:3])
-        yield Finding(severity, "host", place, f"{percent:.0f} % of the memory is used", f"most by {largest}", "Stop or limit what grows, or give it more.", percent)
+        yield Finding(
+            severity, "host", place, f"{percent:.0f} % of the memory is used", f"most by {largest}", "Stop or limit what grows, or give it more.", percent
+        )
     for name, words in (("memory", "for memory"), ("io", "for disks"), ("cpu", "for a CPU")):
         # All work stands still for memory and disks; for a CPU some always runs.
         stalled = facts["pressure"].get(name, {}).get("some" if name == "cpu" else "full", 0.0)
@@ -116,14 +118,18 @@ def _load(place: str, facts: Facts, limits: Limits) -> t.Iterator[Finding]:
     five, cpus = facts["load"]["averages"][1], facts["load"]["cpus"]
     severity = graded(five / cpus, limits.load_warning_per_cpu, limits.load_critical_per_cpu)
     if severity:
-        yield Finding(severity, "host", place, f"the load is {five:g}", f"over five minutes, on {cpus} CPUs", "See with top what runs or waits for disks.", five / cpus)
+        yield Finding(
+            severity, "host", place, f"the load is {five:g}", f"over five minutes, on {cpus} CPUs", "See with top what runs or waits for disks.", five / cpus
+        )
 
 
 def _units(place: str, facts: Facts) -> t.Iterator[Finding]:
     for unit in facts["failed_units"]:
         yield Finding(WARNING, "host", place, f"the unit {unit} failed", "", f"Read journalctl -u {unit}, then mend or reset it.", 95)
     if facts["clock_synchronised"] is False:
-        yield Finding(WARNING, "host", place, "the clock is not synchronised", "", "See chronyc tracking or timedatectl: certificates and clusters need it.", 20)
+        yield Finding(
+            WARNING, "host", place, "the clock is not synchronised", "", "See chronyc tracking or timedatectl: certificates and clusters need it.", 20
+        )
     if facts["reboot_required"]:
         yield Finding(INFO, "host", place, "an update waits for a reboot", "", "Plan one, for example by the playbook patch.", 1)
 
@@ -148,7 +154,9 @@ def judge_http(place: str, facts: Facts, limits: Limits) -> list[Finding]:
         severity = graded(percent, limits.errors_warning_percent, limits.errors_critical_percent)
         if severity:
             evidence = f"{told['errors']} of {told['requests']} requests got a status of 500 or more"
-            found.append(Finding(severity, "http", place, f"{told['endpoint']}: {percent:.1f} % errors", evidence, "See the application's log for it.", percent))
+            found.append(
+                Finding(severity, "http", place, f"{told['endpoint']}: {percent:.1f} % errors", evidence, "See the application's log for it.", percent)
+            )
         severity = graded(told["p95"] or 0.0, limits.slow_warning_seconds, limits.slow_critical_seconds)
         if severity:
             evidence = f"half of {told['requests']} requests took {duration(told['p50'])} or less, and one in a hundred {duration(told['p99'])} or more"
@@ -185,7 +193,11 @@ def _redis_state(facts: Facts) -> t.Iterator[Told]:
         since = facts.get("master_last_io_seconds_ago", -1)
         evidence = f"it heard of it {duration(since)} ago" if since >= 0 else ""
         yield CRITICAL, "the replica has no link to its master", evidence, "Its log says why, such as a password or a certificate.", 95
-    for name, what in (("rdb_last_bgsave_status", "save"), ("aof_last_write_status", "write of the append-only file"), ("aof_last_bgrewrite_status", "rewrite")):
+    for name, what in (
+        ("rdb_last_bgsave_status", "save"),
+        ("aof_last_write_status", "write of the append-only file"),
+        ("aof_last_bgrewrite_status", "rewrite"),
+    ):
         if facts.get(name, "ok") != "ok":
             yield CRITICAL, f"the last {what} of Redis failed", "", "Look at the disk's free space and at its log.", 97
     if facts.get("rejected_connections"):
@@ -213,7 +225,8 @@ def _redis_speed(facts: Facts, limits: Limits) -> t.Iterator[Told]:
     percent = facts.get("hit_percent")
     if percent is not None and facts["lookups"] >= LOOKUPS and percent < limits.redis_hits_warning_percent:
         evidence = f"of {facts['lookups']:,} lookups since it was started"
-        yield WARNING, f"{percent:.0f} % of the lookups in Redis find a key", evidence, "See which keys are asked for and are not there, or expire too soon.", 40
+        mend = "See which keys are asked for and are not there, or expire too soon."
+        yield WARNING, f"{percent:.0f} % of the lookups in Redis find a key", evidence, mend, 40
     for command in (facts.get("slow") or {}).get("commands", []):
         severity = graded(command["slowest_seconds"], limits.redis_command_warning_seconds, limits.redis_command_critical_seconds)
         if severity:

@@ -16,7 +16,16 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor.model import CRITICAL, INFO, SEVERITIES
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.masking import mask
 from ansible_collections.mainstay.ops.plugins.module_utils._report import duration
-from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis import Facts, Finding, Limits, judge_host, judge_http, judge_postgres, judge_redis, ranked
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis import (
+    Facts,
+    Finding,
+    Limits,
+    judge_host,
+    judge_http,
+    judge_postgres,
+    judge_redis,
+    ranked,
+)
 
 LATEST_CHANGES = 50
 RECENT = 7200.0

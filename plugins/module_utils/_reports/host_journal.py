@@ -71,7 +71,13 @@ def group_errors(output: str) -> dict[str, t.Any]:
         group = groups.setdefault((unit, _VARYING.sub("*", message)), {"unit": unit, "count": 0, "first": at})
         group.update(count=group["count"] + 1, last=at, message=shown(message))
     ranked = sorted(groups.values(), key=lambda group: (-group["count"], -group["last"]))
-    return {"total": total, "complete": total < MOST_ENTRIES, "out_of_memory": killed, "groups": ranked[:MOST_GROUPS], "groups_left_out": len(ranked[MOST_GROUPS:])}
+    return {
+        "total": total,
+        "complete": total < MOST_ENTRIES,
+        "out_of_memory": killed,
+        "groups": ranked[:MOST_GROUPS],
+        "groups_left_out": len(ranked[MOST_GROUPS:]),
+    }
 
 
 def _message(told: t.Any) -> str:

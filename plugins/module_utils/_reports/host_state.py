@@ -9,10 +9,35 @@ import os
 import typing as t
 
 Run = t.Callable[..., tuple[int, str, str]]
-NO_DISKS = frozenset({
-    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "overlay", "proc",
-    "pstore", "ramfs", "rpc_pipefs", "securityfs", "squashfs", "sysfs", "tmpfs", "tracefs", "iso9660", "efivarfs",
-})
+NO_DISKS = frozenset(
+    {
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nsfs",
+        "overlay",
+        "proc",
+        "pstore",
+        "ramfs",
+        "rpc_pipefs",
+        "securityfs",
+        "squashfs",
+        "sysfs",
+        "tmpfs",
+        "tracefs",
+        "iso9660",
+        "efivarfs",
+    }
+)
 """Kinds of file systems that are no disk of this host's own. The root of a container is an overlay, and is looked at all the same."""
 PROCESSES = 5
 """How many processes are told, by memory."""

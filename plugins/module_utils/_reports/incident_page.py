@@ -30,19 +30,27 @@ def render(report: Fact) -> str:
     words = "It had not ended" if ongoing else "It is over" if report["began"] else "Nothing was firing"
     moments = f"{report['started'][:16].replace('T', ' ')} to {report['finished'][:16].replace('T', ' ')} UTC"
     rows: list[list[page.Cell]] = [
-        [event["at"][:19].replace("T", " "), page.badge(TONES[event["kind"]], event["kind"]), event["what"], _took(event), event["source"]] for event in report["timeline"]
+        [event["at"][:19].replace("T", " "), page.badge(TONES[event["kind"]], event["kind"]), event["what"], _took(event), event["source"]]
+        for event in report["timeline"]
     ]
     suspects = page.bullets(f"{event['at'][11:19]}  {event['what']}" for event in report["suspects"])
-    return page.document(report["title"], [
-        page.header(report["title"], tone, words, [moments, f"{len(rows)} events"], report["summary"]),
-        page.tiles(_tiles(report)),
-        page.section("Course", _lanes(report)),
-        page.section("What had changed before", suspects, note="Changes and failovers in the hour before the first alert, the last one first. That they came before proves nothing."),
-        page.section("Figures", *(draw(_chart(chart)) for chart in report["charts"])),
-        page.section("Timeline", page.table(["When (UTC)", "Kind", "What", "#For", "Source"], rows)),
-        page.section("Not known", page.bullets(report["gaps"])),
-        page.section("Post-mortem", "<p>postmortem.md beside this page has its skeleton, with the timeline filled in.</p>"),
-    ])
+    return page.document(
+        report["title"],
+        [
+            page.header(report["title"], tone, words, [moments, f"{len(rows)} events"], report["summary"]),
+            page.tiles(_tiles(report)),
+            page.section("Course", _lanes(report)),
+            page.section(
+                "What had changed before",
+                suspects,
+                note="Changes and failovers in the hour before the first alert, the last one first. That they came before proves nothing.",
+            ),
+            page.section("Figures", *(draw(_chart(chart)) for chart in report["charts"])),
+            page.section("Timeline", page.table(["When (UTC)", "Kind", "What", "#For", "Source"], rows)),
+            page.section("Not known", page.bullets(report["gaps"])),
+            page.section("Post-mortem", "<p>postmortem.md beside this page has its skeleton, with the timeline filled in.</p>"),
+        ],
+    )
 
 
 def _took(event: Fact) -> str:
@@ -83,7 +91,9 @@ def _lanes(report: Fact) -> str:
         y = number * ROW
         colour = COLOURS[TONES[event["kind"]]]
         parts.append(f'<text x="0" y="{y + 17}">{html.escape(what)}</text>')
-        parts.append(f'<rect x="{left}" y="{y + 6}" width="{width}" height="14" rx="3" style="fill:{colour}"><title>{html.escape(event["what"])}</title></rect>')
+        parts.append(
+            f'<rect x="{left}" y="{y + 6}" width="{width}" height="14" rx="3" style="fill:{colour}"><title>{html.escape(event["what"])}</title></rect>'
+        )
     x = round(NAMES + (_time(report["around"]) - start) * scale, 1)
     parts.append(f'<line class=now x1="{x}" x2="{x}" y1="0" y2="{height - 26}"/>')
     more = f"<p class=evidence>{len(report['timeline']) - DRAWN} more are in the timeline below.</p>" if len(report["timeline"]) > DRAWN else ""
@@ -91,7 +101,7 @@ def _lanes(report: Fact) -> str:
 
 
 def _chart(chart: Fact) -> Chart:
-    lines = [Line(line["name"], [(at, value) for at, value in line["points"]], colour=number) for number, line in enumerate(chart["lines"])]
+    lines = [Line(line["name"], [tuple(point) for point in line["points"]], colour=number) for number, line in enumerate(chart["lines"])]
     note = f"{chart['left_out']} more series are left out" if chart["left_out"] else ""
 
     def text(value: float) -> str:
@@ -104,10 +114,18 @@ def postmortem(report: Fact) -> str:
     """Return the skeleton in Markdown: what is known is filled in, what only people know is asked for."""
     lasted = "not known" if report["duration_seconds"] is None else duration(report["duration_seconds"])
     rows = "".join(f"| {event['at'][:19].replace('T', ' ')} | {event['kind']} | {_cell(event['what'])} | {_took(event)} |\n" for event in report["timeline"])
-    suspects = "".join(f"- {event['at'][11:19]} {_cell(event['what'])}\n" for event in report["suspects"]) or "- None is known in the hour before the first alert.\n"
+    suspects = (
+        "".join(f"- {event['at'][11:19]} {_cell(event['what'])}\n" for event in report["suspects"]) or "- None is known in the hour before the first alert.\n"
+    )
     gaps = "".join(f"- {gap}\n" for gap in report["gaps"]) or "- Nothing that was asked for.\n"
     return _POSTMORTEM.format(
-        title=report["title"], began=report["began"] or "not known", ended=report["ended"] or "not known", lasted=lasted, rows=rows, suspects=suspects, gaps=gaps,
+        title=report["title"],
+        began=report["began"] or "not known",
+        ended=report["ended"] or "not known",
+        lasted=lasted,
+        rows=rows,
+        suspects=suspects,
+        gaps=gaps,
     )
 
 

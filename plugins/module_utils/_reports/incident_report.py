@@ -39,7 +39,9 @@ def window_of(around: float, before: float, after: float, now: float) -> Window:
         raise InvalidInput("report on an incident", "the time around which it was is in the future", "give it as ISO 8601, with its zone")
     start, end = around - before, min(around + after, now)
     if end - start < 60 or end - start > 14 * 86400:
-        raise InvalidInput(f"report on {duration(max(end - start, 0))}", "that is less than a minute, or more than 14 days", "give other lengths in before and after")
+        raise InvalidInput(
+            f"report on {duration(max(end - start, 0))}", "that is less than a minute, or more than 14 days", "give other lengths in before and after"
+        )
     return Window(start, end, max(STEP, (end - start) / 10000))
 
 

@@ -100,8 +100,18 @@ def test_rank_puts_first_what_is_full_first() -> None:
 @pytest.mark.parametrize(
     ("needed", "unit", "expected"),
     [
-        (0.0, "cores", 1), (1.0, "cores", 1), (1.01, "cores", 2), (13, "cores", 16), (513, "cores", 520), (3.2 * GIB, "bytes", 4 * GIB),
-        (600 * GIB, "bytes", 600 * GIB), (601 * GIB, "bytes", 610 * GIB), (7.2, "count", 8), (101, "count", 110), (1234.5, "per_second", 1300), (0.0, "count", 0),
+        (0.0, "cores", 1),
+        (1.0, "cores", 1),
+        (1.01, "cores", 2),
+        (13, "cores", 16),
+        (513, "cores", 520),
+        (3.2 * GIB, "bytes", 4 * GIB),
+        (600 * GIB, "bytes", 600 * GIB),
+        (601 * GIB, "bytes", 610 * GIB),
+        (7.2, "count", 8),
+        (101, "count", 110),
+        (1234.5, "per_second", 1300),
+        (0.0, "count", 0),
     ],
 )
 def test_rounded_size(needed: float, unit: str, expected: float) -> None:

@@ -108,7 +108,10 @@ def test_http(told: dict[str, t.Any], expected: list[tuple[str, str]]) -> None:
         ({"hit_percent": 50.0, "lookups": 999}, []),
         ({"hit_percent": 50.0, "lookups": 1000}, [("warning", "50 % of the lookups in Redis find a key")]),
         ({"slow": None}, []),
-        ({"slow": {"commands": [{"command": "KEYS", "count": 2, "slowest_seconds": 1.0}]}}, [("critical", "KEYS took 1 s in Redis, in which nothing else runs")]),
+        (
+            {"slow": {"commands": [{"command": "KEYS", "count": 2, "slowest_seconds": 1.0}]}},
+            [("critical", "KEYS took 1 s in Redis, in which nothing else runs")],
+        ),
     ],
 )
 def test_redis(facts: dict[str, t.Any], expected: list[tuple[str, str]]) -> None:
@@ -253,7 +256,9 @@ def test_a_bundle_has_everything_and_no_secret() -> None:
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         contents = {member.name: t.cast(t.IO[bytes], archive.extractfile(member)).read().decode() for member in archive}
         assert {member.mode for member in archive} == {0o600}
-    assert set(contents) == {f"diagnose-x/{name}" for name in ("report.html", "report.json", "findings.txt", "hosts/app1.json", "hosts/data1.json", "hosts/lb1.json")}
+    assert set(contents) == {
+        f"diagnose-x/{name}" for name in ("report.html", "report.json", "findings.txt", "hosts/app1.json", "hosts/data1.json", "hosts/lb1.json")
+    }
     for name, content in contents.items():
         assert "Sentinel" not in content and "release 7" not in content, name
     assert "********" in contents["diagnose-x/report.html"] and "token=" in contents["diagnose-x/hosts/lb1.json"]
