@@ -16,6 +16,8 @@ export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_HOME := $(W)/ansible-home
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# MkDocs' theme prints an advertisement of its successor at each build.
+export NO_MKDOCS_2_WARNING := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
 # What takes longer than its place in every run is worth: these are in test-all.
@@ -39,7 +41,7 @@ demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the 
 test: checks unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
 	@printf '\nAll tests passed after %s.\n' "$(elapsed)"
 
-test-all: test molecule-long molecule-debian12 ## the tests, the scenarios that take long, and the whole stack on Debian 12
+test-all: test import-check molecule-long molecule-debian12 ## the tests, the scenarios that take long, and the whole stack on Debian 12
 
 setup: $(STAMP) ## Python tools in a virtual environment under ~/.cache/mainstay
 $(STAMP):
@@ -55,12 +57,15 @@ setup-test: setup ## the servers that the integration tests start
 	$(call step,set-up: system packages for the tests)
 	.ci/system-packages test
 
-lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, build and install of the collection
+lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, licences, docs, build and install of the collection
 	$(call step,lint)
 	git ls-files -z '*.yml' '*.yaml' ':!changelogs' | xargs -0 yamllint --strict
 	ansible-lint --offline
-	shellcheck .ci/molecule .ci/run .ci/setup .ci/system-packages tests/demo/count-ssh
+	shellcheck .ci/import-check .ci/molecule .ci/run .ci/setup .ci/system-packages tests/demo/count-ssh
 	antsibull-changelog lint
+	reuse lint --quiet || reuse lint
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+	mkdocs build --quiet
 	rm -rf $(W)/dist $(W)/installed
 	ansible-galaxy collection build --output-path $(W)/dist
 	ansible-galaxy collection install --offline --force --collections-path $(W)/installed $(W)/dist/*.tar.gz
@@ -133,12 +138,17 @@ lab: setup-lab ## make the hosts of inventories/lab
 lab-down: setup-lab ## remove them
 	ansible-playbook -i inventories/lab playbooks/lab_down.yml
 
-docs: setup ## check the modules' and roles' documentation
-	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+docs: setup ## build the documentation as a site, into artifacts/site; a link that leads nowhere fails
+	mkdocs build --quiet
+	@echo "The site is artifacts/site/index.html."
+
+import-check: setup ## what Galaxy does with a collection that is published (galaxy-importer); a warning fails
+	$(call step,import as by Galaxy)
+	.ci/import-check "$(PYTHON)" "$(W)" "$(CURDIR)"
 
 clean: ## remove the lab's hosts, the work folder and the artefacts; keep downloads and images
 	-if [ -x $(VENV)/bin/ansible-playbook ]; then \
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs import-check clean

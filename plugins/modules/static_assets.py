@@ -30,7 +30,7 @@ options:
   hashed_pattern:
     description: A regular expression that is found in those names that hold a hash of the content.
     type: str
-    default: '[.-](?=[0-9A-Za-z_]*[0-9])[0-9A-Za-z_]{8,64}\.[0-9A-Za-z.]+$'
+    default: '(?:\.|-)(?=[0-9A-Za-z_]*[0-9])[0-9A-Za-z_]{8,64}\.[0-9A-Za-z.]+$'
   distribution_id:
     description: The distribution before the bucket. Without it nothing is invalidated.
     type: str
@@ -108,7 +108,7 @@ def argument_spec() -> dict[str, t.Any]:
         "src": {"type": "path", "required": True},
         "bucket": {"type": "str", "required": True},
         "prefix": {"type": "str", "default": "static/"},
-        "hashed_pattern": {"type": "str", "default": r"[.-](?=[0-9A-Za-z_]*[0-9])[0-9A-Za-z_]{8,64}\.[0-9A-Za-z.]+$"},
+        "hashed_pattern": {"type": "str", "default": r"(?:\.|-)(?=[0-9A-Za-z_]*[0-9])[0-9A-Za-z_]{8,64}\.[0-9A-Za-z.]+$"},
         "distribution_id": {"type": "str"},
         "wait": {"type": "bool", "default": True},
         "wait_timeout": {"type": "float", "default": 900},
