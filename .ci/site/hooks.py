@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pathlib
+import posixpath
 import re
 import typing as t
 
@@ -24,6 +25,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAKEN = {"CONTRIBUTING.md": "project/contributing.md", "SECURITY.md": "project/security.md"}
 GUIDES = "How-to guides"
 REFERENCE = "Reference"
+# What the theme would load from elsewhere, and what takes its place.
+SHIM = "https://unpkg.com/iframe-worker/shim"
+OUR_SHIM = "javascripts/search_from_disk.js"
 # How the groups of modules are called in the navigation; others are called by their name.
 GROUPS = {"aws": "AWS", "etcd": "etcd", "nginx": "nginx", "postgres": "PostgreSQL", "host": "hosts and releases"}
 
@@ -126,6 +130,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return links.rewrite(markdown, source, name, ROOT, TAKEN, made, f"{config.repo_url}/blob/main")
     except links.LinkError as error:
         raise PluginError(str(error)) from error
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Have the page load what it needs from the site alone."""
+    return output.replace(SHIM, posixpath.relpath(OUR_SHIM, posixpath.dirname(page.file.src_uri)))
+
+
+def on_post_template(output_content: str, template_name: str, config: MkDocsConfig) -> str:
+    """The same for the page of an address that does not exist."""
+    return output_content.replace(SHIM, f"/{OUR_SHIM}")
 
 
 def on_post_build(config: MkDocsConfig) -> None:

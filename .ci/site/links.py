@@ -47,11 +47,12 @@ def rewrite(markdown: str, source: str, page: str, root: pathlib.Path, taken: di
 
 
 class _Reader(html.parser.HTMLParser):
-    """Gathers what a page links to, and what can be linked to on it."""
+    """Gathers what a page links to, what it loads, and what can be linked to on it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.targets: set[str] = set()
+        self.loaded: set[str] = set()
         self.anchors: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -61,29 +62,32 @@ class _Reader(html.parser.HTMLParser):
                 self.anchors.add(content)
             elif name in ("href", "src") and content:
                 self.targets.add(content)
+                if name == "src" or (tag == "link" and dict(attrs).get("rel") != "canonical"):
+                    self.loaded.add(content)
 
 
-def read_site(folder: pathlib.Path) -> dict[str, tuple[set[str], set[str]]]:
-    """For each page of a built site what it links to, and its anchors."""
+def read_site(folder: pathlib.Path) -> dict[str, _Reader]:
+    """The pages of a built site by their paths."""
     found = {}
     for path in sorted(folder.rglob("*.html")):
-        reader = _Reader()
+        reader = found[path.relative_to(folder).as_posix()] = _Reader()
         reader.feed(path.read_text(encoding="utf-8"))
-        found[path.relative_to(folder).as_posix()] = (reader.targets, reader.anchors)
     return found
 
 
 def broken(folder: pathlib.Path) -> t.Iterator[str]:
-    """Each link of a built site to a file or an anchor that is not there."""
+    """Each link of a built site to a file or an anchor that is not there, and whatever a page would load from elsewhere."""
     pages = read_site(folder)
-    for page, (targets, dummy) in pages.items():
-        for target in sorted(targets):
+    for page, reader in pages.items():
+        for target in sorted(reader.targets):
             parts = urllib.parse.urlsplit(target)
+            if parts.netloc and target in reader.loaded:
+                yield f"{page}: loads {target}, which is not a part of the site"
             # 404.html is shown at any address, so its links begin at the root of the server.
             if parts.scheme or parts.netloc or page == "404.html":
                 continue
             there = posixpath.normpath(posixpath.join(posixpath.dirname(page), urllib.parse.unquote(parts.path))) if parts.path else page
             if not (folder / there).exists():
                 yield f"{page}: {target} does not exist"
-            elif parts.fragment and there in pages and parts.fragment not in pages[there][1] | {"__top"}:
+            elif parts.fragment and there in pages and parts.fragment not in pages[there].anchors | {"__top"}:
                 yield f"{page}: {target}: there is no such place"

@@ -47,10 +47,13 @@ def roles_of(name: str, playbooks: dict[str, Playbook]) -> set[str]:
 
 
 def comment_as_markdown(comment: str) -> str:
-    """The comment of a playbook: lines that are set in are commands or lists, the others are text."""
+    """The comment of a playbook: lines that are set in are commands or lists, the others are text with names of variables and options."""
     parts: list[str] = []
     for set_in, lines in _runs(comment.splitlines()):
-        parts.append("```text\n" + "\n".join(line.removeprefix("  ") for line in lines) + "\n```" if set_in else "\n".join(lines))
+        if set_in:
+            parts.append("```text\n" + "\n".join(line.removeprefix("  ") for line in lines) + "\n```")
+        else:
+            parts.append(re.sub(r"(?<![\w`/.-])(--[a-z]+|-[a-z] role [\w.]+|[a-z]\w*_\w*[a-z0-9](?:=\w+)?)", r"`\1`", "\n".join(lines)))
     return "\n\n".join(parts)
 
 
