@@ -26,6 +26,8 @@ from sources import Playbook, read_playbooks, roles_of  # noqa: E402
 DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "tests/**/README.md") for path in ROOT.glob(pattern))
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 SHELL = {"", "console", "sh", "bash"}
+# What counts as a command where it stands within a sentence or a table.
+SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|make) |(\.\.\. )?playbooks/\w+\.yml .|MAINSTAY_\w+=")
 # Words in capitals stand for something of the reader's own.
 STAND_IN = re.compile(r"[A-Z][A-Z_]*$")
 # What a command is known by where it is not written in full: "... playbooks/restore.yml -e confirm=restore", or only "playbooks/site.yml".
@@ -88,7 +90,7 @@ def commands(path: pathlib.Path, text: str) -> list[Command]:
     """All commands of a document."""
     name = path.relative_to(ROOT)
     found = [(number, line) for number, block in blocks(text, SHELL) for line in lines_of(block)]
-    found += [(number, span) for number, span in spans(text) if re.match(r"ansible-playbook .*\.yml|(ansible-doc|make) |(\.\.\. )?playbooks/\w+\.yml .|MAINSTAY_\w+=", span)]
+    found += [(number, span) for number, span in spans(text) if SPAN.match(span)]
     return [Command(f"{name}:{number}", words_of(in_full(line))) for number, line in found]
 
 

@@ -85,4 +85,5 @@ def make_page(makefile: pathlib.Path) -> str:
     """The page of the Makefile's targets."""
     rows = re.findall(r"^([a-z-]+):.*?## (.*)$", makefile.read_text(encoding="utf-8"), re.MULTILINE)
     table = "\n".join(f"| `make {target}` | {text} |" for target, text in rows)
-    return f"# Targets of make\n\n`make help` prints them. `make setup` and what needs it work outside the checkout, in `~/.cache/mainstay`.\n\n| command | what it does |\n|---|---|\n{table}\n"
+    introduction = "`make help` prints them. `make setup` and what needs it work outside the checkout, in `~/.cache/mainstay`."
+    return f"# Targets of make\n\n{introduction}\n\n| command | what it does |\n|---|---|\n{table}\n"
