@@ -21,7 +21,7 @@ import playbooks
 
 TYPES = {"str", "bool", "int", "float", "path", "list", "dict"}
 # Of ansible-core.
-MAGIC = re.compile(r"^(ansible_\w+|groups|group_names|hostvars|inventory_hostname|inventory_dir|lookup|now|item|omit|play_hosts|dict|range|namespace)$")
+MAGIC = re.compile(r"^(ansible_\w+|groups|group_names|hostvars|inventory_hostname|inventory_dir|lookup|query|now|item|omit|play_hosts|dict|range|namespace)$")
 # Names that tasks give to results and facts, and plays and tasks to variables.
 NAMED = re.compile(r"^\s*(?:- )?(?:register|loop_var|index_var): *(\w+)", re.MULTILINE)
 KEY = re.compile(r"^\s*(?:- )?(\w+):", re.MULTILINE)
@@ -80,6 +80,9 @@ def variables_read(name: str) -> set[str]:
     for role in playbooks.roles(name):
         text = playbooks.role_text(role)
         given |= names_set(text) | set(playbooks.role_options(role))
+    if "include_vars" in own:
+        for path in sorted((playbooks.ROOT / "awx").glob("*.yml")):
+            given |= names_set(path.read_text(encoding="utf-8"))
     return {variable for variable in names_read(own) - given if not MAGIC.match(variable)}
 
 
