@@ -21,6 +21,15 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROLE = ROOT / "roles/prometheus"
 TESTS = ROOT / "tests/unit/prometheus"
+# The list with the content of each file, as config_tree renders it.
+RENDERED = """
+{{%- set found = [] -%}}
+{{%- for entry in lookup('ansible.builtin.template', '{0}') | from_yaml -%}}
+{{%- set text = {{'content': lookup('ansible.builtin.template', entry.src)}} if entry.src is defined else {{}} -%}}
+{{%- set _ = found.append(entry | combine(text)) -%}}
+{{%- endfor -%}}
+{{{{ found | to_json }}}}
+""".strip()
 RUNBOOKS = "https://github.com/mainstay/mainstay.ops/blob/main/docs/runbooks/alerts"
 
 
@@ -45,7 +54,7 @@ def entries(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.
         "tasks": [
             {
                 "name": "Render",
-                "ansible.builtin.copy": {"content": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}", "dest": f"{folder}/{template}.out", "mode": "0600"},
+                "ansible.builtin.copy": {"content": RENDERED.format(template), "dest": f"{folder}/{template}.json", "mode": "0600"},
             }
         ],
     }
@@ -55,7 +64,20 @@ def entries(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.
     environment = {**os.environ, "ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_NOCOLOR": "1"}
     run = subprocess.run(argv, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    return yaml.safe_load((folder / f"{template}.out").read_text(encoding="utf-8"))
+    return json.loads((folder / f"{template}.json").read_text(encoding="utf-8"))
+
+
+def write_tree(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.Any) -> pathlib.Path:
+    """Write the files of such a list below a folder; return the one that stands for ``/etc/prometheus``."""
+    for entry in entries(folder / "render", template, **variables):
+        path = folder / entry["dest"].lstrip("/")
+        if entry.get("state") == "directory":
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(int(entry.get("mode", "0644"), base=8))
+            path.write_text(entry["content"], encoding="utf-8")
+    return folder / "etc/prometheus"
 
 
 def write_rules(folder: pathlib.Path, **variables: t.Any) -> list[pathlib.Path]:
