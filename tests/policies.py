@@ -31,6 +31,7 @@ CLIENTS = {
         "watch.py:Watch": "cloudwatch",
         "watch.py:Autoscaling": "application-autoscaling",
     },
+    "elasticache_backup": {"elasticache.py": "elasticache"},
     "rds_backup": {"rds.py": "rds", "rds_instances.py": "rds"},
     "route53_failover": {"route53.py": "route53", "switch_object.py": "s3"},
 }
@@ -45,6 +46,8 @@ RESOURCES: dict[str, str | list[str]] = {
     "ssm:DeleteParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
     "ssm:GetParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
     "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
+    "elasticache:CreateSnapshot": ["arn:aws:elasticache:*:ACCOUNT:replicationgroup:GROUP", "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*"],
+    "elasticache:DeleteSnapshot": "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*",
     "rds:AddTagsToResource": ["arn:aws:rds:*:ACCOUNT:db:INSTANCE*", "arn:aws:rds:*:ACCOUNT:snapshot:INSTANCE-*"],
     "rds:CopyDBSnapshot": "arn:aws:rds:*:ACCOUNT:snapshot:INSTANCE-*",
     "rds:CreateDBSnapshot": ["arn:aws:rds:*:ACCOUNT:db:INSTANCE", "arn:aws:rds:*:ACCOUNT:snapshot:INSTANCE-*"],
@@ -70,6 +73,9 @@ RESOURCES: dict[str, str | list[str]] = {
 """What an action is allowed on, if that can be less than everything (Service Authorization Reference)."""
 
 WITHOUT_CALL: dict[str, list[dict[str, t.Any]]] = {
+    "elasticache_backup": [
+        {"Effect": "Allow", "Action": ["elasticache:AddTagsToResource"], "Resource": ["arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*"]},
+    ],
     "ecs_bluegreen": [
         {
             "Effect": "Allow",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How snapshots are chosen, kept and waited for."""
+    """How snapshots are chosen, kept and waited for (``KEEP``), and what a restore of one may cost (plain fragment)."""
 
-    DOCUMENTATION = r"""
+    KEEP = r"""
 options:
   backup_id:
     description:
@@ -35,12 +35,6 @@ options:
         progress or younger than O(retention.grace). What stays in the region stays in O(copies) too.
       - A snapshot whose newest verification failed is not good. No rule keeps it, but it stays as long as there is no good one.
       - Only snapshots with this collection's tags count, and only those are ever removed.
-  rto_target:
-    description: How long a restore may take, as O(max_age). A verification by a restore says whether it was met.
-    type: str
-  rpo_target:
-    description: How much time may lie between the moment whose data the snapshot holds and the verification, as O(max_age).
-    type: str
   labels:
     description: Words of your own that a new snapshot gets as tags, each named C(mainstay:label:NAME).
     type: dict
@@ -59,4 +53,14 @@ options:
     description: Seconds between two looks.
     type: float
     default: 15
+"""
+
+    DOCUMENTATION = r"""
+options:
+  rto_target:
+    description: How long a restore may take, as O(max_age). A verification by a restore says whether it was met.
+    type: str
+  rpo_target:
+    description: How much time may lie between the moment whose data the snapshot holds and the verification, as O(max_age).
+    type: str
 """

@@ -116,6 +116,7 @@ extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.attributes.progress
   - mainstay.ops.aws_snapshots
+  - mainstay.ops.aws_snapshots.keep
   - mainstay.ops.catalog.retention
   - amazon.aws.common.modules
   - amazon.aws.region.modules

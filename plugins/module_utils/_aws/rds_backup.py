@@ -13,7 +13,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Rds, 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_instances import Instances, refuse_unready, wait_serving
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_restore import Restorer
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_trial import Verifier
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Copy, Keeper, Outcome, timed_run
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Copy, Keeper, Outcome, listing, timed_run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
@@ -83,18 +83,10 @@ class Job:
 
 def overview(rds: Rds, name: str, selector: str | None) -> dict[str, t.Any]:
     """Return what the info module tells."""
-    found = snapshots.ours(rds.snapshots(name), name)
-    good = [each for each in found if each.good]
     instance = rds.instance(name)
-    shown = [snapshots.choose(found, selector, f"find a snapshot of {name}")] if selector else found
     restorable = instance.get("LatestRestorableTime") if instance else None
     return {
-        "backups": [each.plain() for each in shown],
-        "incomplete": [each.id for each in found if each.in_progress],
-        "latest": good[-1].id if good else "",
-        "latest_verified": next((each.id for each in reversed(good) if each.verified), ""),
-        "recoverable_from": good[0].plain()["recoverable_from"] if good else None,
-        "recoverable_to": good[-1].plain()["recoverable_to"] if good else None,
+        **listing(snapshots.ours(rds.snapshots(name), name), selector, f"find a snapshot of {name}"),
         "instance_status": instance["DBInstanceStatus"] if instance else "",
         "point_in_time_to": to_text(restorable) if restorable else None,
     }

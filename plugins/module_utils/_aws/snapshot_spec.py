@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Argument specification of the doc fragment ``mainstay.ops.aws_snapshots``."""
+"""Argument specifications of the doc fragments ``mainstay.ops.aws_snapshots``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.spec import backup_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
-SHARED = ("backup_id", "max_age", "retention", "rto_target", "rpo_target", "labels")
-"""Options that mean the same as for backups in a store."""
-
-
-def snapshot_argument_spec() -> dict[str, t.Any]:
-    """Return the options of the fragment."""
+def keep_argument_spec() -> dict[str, t.Any]:
+    """Return the options of the fragment ``mainstay.ops.aws_snapshots.keep``; most of them mean the same as for backups in a store."""
     known = backup_argument_spec()
     return {
-        **{name: known[name] for name in SHARED},
+        **{name: known[name] for name in ("backup_id", "max_age", "retention", "labels")},
         "force": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 7200},
         "poll_interval": {"type": "float", "default": 15},
     }
+
+
+def snapshot_argument_spec() -> dict[str, t.Any]:
+    """Return those, and the options of the fragment ``mainstay.ops.aws_snapshots``."""
+    known = backup_argument_spec()
+    return {**keep_argument_spec(), **{name: known[name] for name in ("rto_target", "rpo_target")}}
 
 
 def refuse_waits(params: t.Mapping[str, t.Any]) -> None:

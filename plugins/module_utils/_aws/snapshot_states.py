@@ -33,14 +33,15 @@ class Shelf(t.Protocol):
     def take(self, name: str, snapshot: str, tags: t.Mapping[str, str]) -> None:
         """Begin a snapshot."""
 
-    def bring(self, source: Snapshot, kms_key: str | None) -> None:
-        """Begin a copy of a snapshot that lies elsewhere."""
-
     def remove(self, snapshot: str) -> None:
         """Remove a snapshot."""
 
-    def tag(self, arn: str, tags: t.Mapping[str, str]) -> None:
-        """Set tags of a snapshot."""
+
+class CopyShelf(Shelf, t.Protocol):
+    """Where copies of snapshots are."""
+
+    def bring(self, source: Snapshot, kms_key: str | None) -> None:
+        """Begin a copy of a snapshot that lies elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Copy:
         kms_key: what copies are encrypted with there.
     """
 
-    shelf: Shelf
+    shelf: CopyShelf
     kms_key: str | None = None
 
 
@@ -319,3 +320,26 @@ def timed_run(state: t.Callable[[], Outcome]) -> tuple[dict[str, t.Any], list[st
     began = time.monotonic()
     outcome = state()
     return result_of(outcome, time.monotonic() - began), outcome.warnings
+
+
+def listing(found: t.Sequence[Snapshot], selector: str | None, doing: str) -> dict[str, t.Any]:
+    """Return what an info module tells of snapshots.
+
+    Args:
+        found: ours, oldest first.
+        selector: the one that is meant; all without it.
+        doing: what for, as a verb phrase.
+
+    Raises:
+        InvalidInput: there is none that is meant.
+    """
+    good = [each for each in found if each.good]
+    shown = [snapshots.choose(found, selector, doing)] if selector else found
+    return {
+        "backups": [each.plain() for each in shown],
+        "incomplete": [each.id for each in found if each.in_progress],
+        "latest": good[-1].id if good else "",
+        "latest_verified": next((each.id for each in reversed(good) if each.verified), ""),
+        "recoverable_from": to_text(good[0].moment) if good else None,
+        "recoverable_to": to_text(good[-1].moment) if good else None,
+    }
