@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks of backups with an inventory of a platform on AWS, against the cloud of the tests."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import sys
+import typing as t
+
+import pytest
+import yaml
+from aws_platform import Done, finish_playbook, start_playbook
+from cloud import REGION, Cloud, cloud
+from rds_job import PASSWORD, Database, make, place
+from servers import Runner
+
+SECONDS = 300
+
+
+@dataclasses.dataclass
+class Platform:
+    """A database and a cache, and an inventory that names them."""
+
+    cloud: Cloud
+    database: Database
+    folder: pathlib.Path
+
+    def __call__(self, playbook: str, *arguments: str, **more: t.Any) -> Done:
+        """Run a playbook; nothing that it writes holds a password."""
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "aws_platform_name": self.database.name,
+            "aws_platform_region": REGION,
+            "aws_platform_access": {"endpoint_url": self.cloud.endpoint_url, "access_key": "AKIATEST", "secret_key": "SentinelAWS"},
+            "backup_aws_poll_interval": 0.1,
+            "backup_record_file": str(self.folder / "record.json"),
+            **more,
+        }
+        groups = {"app": {}, "postgres": {}, "dcs": {}, "redis": {}, "aws": {"hosts": {self.database.name: variables}}}
+        record = {"localhost": {"ansible_connection": "local", "backup_record_file": variables["backup_record_file"]}}
+        inventory = self.folder / "hosts.yml"
+        inventory.write_text(yaml.safe_dump({"all": {"hosts": record, "children": groups}}))
+        done = finish_playbook(start_playbook(playbook, "-i", str(inventory), *arguments), SECONDS)
+        assert PASSWORD not in done.output and "SentinelAWS" not in done.output
+        return done
+
+    def record(self) -> dict[str, t.Any]:
+        """Return what the last run has left."""
+        return dict(json.loads((self.folder / "record.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def platform(run_module: Runner, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Platform]:
+    """A platform with a real server behind its database."""
+    with cloud(milliseconds=4) as running:
+        database = make(running, run_module, "shop", server=True, **place(running, "private"))
+        database.query("CREATE TABLE entries (number int); INSERT INTO entries VALUES (1), (2)")
+        group = {"ReplicationGroupId": "shop", "ReplicationGroupDescription": "shop", "Engine": "valkey", "NumCacheClusters": 2}
+        running.client("elasticache").create_replication_group(**group)
+        yield Platform(running, database, tmp_path_factory.mktemp("platform"))
+
+
+def test_a_platform_is_backed_up_proven_listed_and_restored(platform: Platform) -> None:
+    """The same playbooks and the same record as for hosts; a second run changes nothing; a restore asks first."""
+    planned = platform("backup", "--check")
+    assert planned.status == 0, planned.output
+    assert platform.database.snapshots() == {} and not (platform.folder / "record.json").exists()
+    made = platform("backup")
+    assert made.status == 0, made.output
+    record, (snapshot,) = platform.record(), platform.database.snapshots()
+    assert (record["operation"], set(record["parts"]), "aws" in record["phases"]) == ("backup", {"rds", "elasticache"}, True)
+    assert (record["parts"]["rds"]["backup_id"], record["parts"]["rds"]["host"]) == (snapshot, "shop")
+    assert record["parts"]["rds"]["actions"] == ["take a snapshot of shop"] == record["parts"]["elasticache"]["actions"]
+    again = platform("backup")
+    assert again.status == 0 and [part["changed"] for part in platform.record()["parts"].values()] == [False, False], again.output
+    queries = [{"database": "shop", "query": "SELECT count(*) FROM entries", "expect": "2"}]
+    proven = platform("verify_backups", backup_postgres_queries=queries)
+    assert proven.status == 0, proven.output
+    result = platform.record()["parts"]["rds"]["verification"]
+    assert (result["status"], result["details"]["databases"][1]["rows"], platform.database.trials()) == ("successful", 2, [])
+    listed = platform("list_backups")
+    assert listed.status == 0 and snapshot in listed.output and "verified 20" in listed.output, listed.output
+    refused = platform("restore", backup_aws_target="shop-copy")
+    assert refused.status != 0 and "say that it is meant" in refused.output and platform.database.instances() == ["shop"]
+    taken = platform("restore", "-e", "confirm=restore")
+    assert taken.status != 0 and "there is an instance shop already" in taken.output and platform.database.instances() == ["shop"]
+    restored = platform("restore", "-e", "confirm=restore", backup_aws_target="shop-copy")
+    assert restored.status == 0, restored.output
+    assert platform.record()["parts"]["rds"]["restored"][0]["instance"] == "shop-copy"
+    assert platform.database.query("SELECT count(*) FROM entries", "shop-copy") == [(2,)]
+
+
+def test_what_fails_is_told_and_keeps_nothing_else_from_being_done(platform: Platform) -> None:
+    """The database that is not there, and the cache that is."""
+    done = platform("backup", "-e", "backup_max_age=0", backup_aws_database="nobody")
+    assert done.status != 0 and "there is no instance nobody in eu-central-1" in done.output
+    parts = platform.record()["parts"]
+    assert (parts["rds"]["changed"], parts["elasticache"]["changed"]) == (False, True) and "nobody" in parts["rds"]["error"]
