@@ -319,7 +319,8 @@ def test_a_copy_is_proven_and_restored_in_the_second_region(shop: Database) -> N
     assert shop.snapshots(STANDBY)[snapshot]["TagList"] == shop.snapshots()[snapshot]["TagList"]
     assert shop.info(region=STANDBY)["backups"][0]["recoverable_to"] == made["backup"]["recoverable_to"]
     assert not shop(copies=copies)["changed"] and not shop(state="copied", copies=copies)["changed"]
-    refused(shop(state="verified", region=STANDBY), "there is no source instance in this region", "db_instance_class, db_subnet_group_name, vpc_security_group_ids")
+    without = "give db_instance_class, db_subnet_group_name, vpc_security_group_ids"
+    refused(shop(state="verified", region=STANDBY), "there is no source instance in this region", without)
     there = place(shop.cloud, "standby", STANDBY)
     network = {"db_subnet_group_name": there["DBSubnetGroupName"], "vpc_security_group_ids": there["VpcSecurityGroupIds"], "db_instance_class": "db.t4g.small"}
     proven = shop(state="verified", region=STANDBY, **network)

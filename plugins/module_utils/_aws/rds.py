@@ -42,7 +42,8 @@ def refuse_missing(instance: Row | None, name: str, region: str, doing: str) -> 
 def to_snapshot(row: t.Mapping[str, t.Any], region: str) -> Snapshot:
     """Return a snapshot of what DescribeDBSnapshots tells. The moment of its data is that of the first snapshot, however often it was copied."""
     tags = tags_of(row)
-    moment = row.get("OriginalSnapshotCreateTime") or row.get("SnapshotCreateTime") or (from_text(tags[MOMENT]) if MOMENT in tags else row["InstanceCreateTime"])
+    begun = from_text(tags[MOMENT]) if MOMENT in tags else row["InstanceCreateTime"]
+    moment = row.get("OriginalSnapshotCreateTime") or row.get("SnapshotCreateTime") or begun
     facts = {
         "instance": row["DBInstanceIdentifier"],
         "engine": row["Engine"],

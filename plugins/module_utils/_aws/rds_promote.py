@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Promotes a read replica of RDS: it must be one, near enough to its source, and is looked at until it stands for itself and takes writes.
 
-Amazon RDS User Guide, "Promoting a read replica to be a standalone DB instance": the replica restarts, its replication ends for good, and what the source had not
-sent is lost. After the call the state stays ``available`` for a while, so that it alone says nothing: what counts is that the instance has no source any more.
+Amazon RDS User Guide, "Promoting a read replica to be a standalone DB instance": the replica restarts, its replication ends for good, and what the source had
+not sent is lost. After the call the state stays ``available`` for a while, so that it alone says nothing: what counts is that the instance has no source any
+more.
 """
 
 from __future__ import annotations

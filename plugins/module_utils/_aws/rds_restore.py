@@ -4,7 +4,7 @@
 """The state ``restored`` of ``rds_backup``: a snapshot becomes an instance, which takes the name of an old one only if that is asked for.
 
 RDS restores into new instances only. For a name that is taken the new instance is made beside the old one, and both are renamed once it serves (Amazon RDS
-User Guide, "Renaming a DB instance"): the name of the endpoint goes along. All names follow from the snapshot's, so that a run that was cut off is gone on with.
+User Guide, "Renaming a DB instance"): the name of the endpoint goes along. All names follow from the snapshot's, so that a run that was cut off is finished.
 """
 
 from __future__ import annotations

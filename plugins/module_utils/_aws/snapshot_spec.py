@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.spec import backup_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
+
 def keep_argument_spec() -> dict[str, t.Any]:
     """Return the options of the fragment ``mainstay.ops.aws_snapshots.keep``; most of them mean the same as for backups in a store."""
     known = backup_argument_spec()

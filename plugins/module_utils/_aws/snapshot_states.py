@@ -211,7 +211,8 @@ class Keeper:
     def _begin(self, shelf: Shelf, snapshot_id: str, act: t.Callable[[], None]) -> None:
         """Begin a snapshot or a copy.
 
-        An answer may be lost on its way, to boto3 too, which then sends again and is refused: a snapshot of this identifier that is there says that it was done.
+        An answer may be lost on its way, to boto3 too, which then sends again and is refused: a snapshot of this identifier that is there says that it was
+        done.
         """
         try:
             act()

@@ -166,7 +166,8 @@ def new_tags(name: str, labels: t.Mapping[str, t.Any], now: datetime.datetime) -
         raise InvalidInput(doing, f"there are {len(given)} labels, and {MOST_LABELS} have room in its tags", "give fewer labels")
     for key, text in given.items():
         if not TAG_NAME.fullmatch(key) or not TAG_TEXT.fullmatch(text):
-            raise InvalidInput(doing, f"the label {key} cannot be a tag", "tags hold letters, digits, spaces and _.:/=+@-, a name at most 100 of them, a text 256")
+            step = "tags hold letters, digits, spaces and _.:/=+@-, a name at most 100 of them, a text 256"
+            raise InvalidInput(doing, f"the label {key} cannot be a tag", step)
     return {OWNER: name, MOMENT: to_text(now), **{f"{LABEL}{key}": text for key, text in given.items()}}
 
 

@@ -65,7 +65,6 @@ class Watch:
             rows = self._client.get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end, aws_retry=True)["MetricDataResults"]
         return {row["Id"]: float(sum(row["Values"])) for row in rows}
 
-
     def newest(self, namespace: str, metric: str, dimension: tuple[str, str], seconds: int) -> float | None:
         """Return the newest average of a metric over a minute, not older than so many seconds; None if there is none.
 
