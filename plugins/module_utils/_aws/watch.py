@@ -91,14 +91,18 @@ class Autoscaling:
         """Use a boto3 client with retries."""
         self._client, self._cluster = client, cluster.rpartition("/")[2]
 
-    def read(self, services: t.Sequence[str]) -> dict[str, dict[str, bool]]:
-        """Return what is suspended, of those services that have autoscaling."""
+    def _targets(self, services: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
         resources = {f"service/{self._cluster}/{name}": name for name in services}
         with calling("read the autoscaling of the services"):
             rows = self._client.describe_scalable_targets(
                 ServiceNamespace="ecs", ResourceIds=list(resources), ScalableDimension=DIMENSION, aws_retry=True
             )["ScalableTargets"]
-        return {resources[row["ResourceId"]]: {name: bool(row.get("SuspendedState", {}).get(name)) for name in SUSPENDABLE} for row in rows}
+        return {resources[row["ResourceId"]]: row for row in rows}
+
+    def read(self, services: t.Sequence[str]) -> dict[str, dict[str, bool]]:
+        """Return what is suspended, of those services that have autoscaling."""
+        found = self._targets(services)
+        return {service: {name: bool(row.get("SuspendedState", {}).get(name)) for name in SUSPENDABLE} for service, row in found.items()}
 
     def write(self, service: str, state: t.Mapping[str, bool]) -> None:
         """Set what is suspended of a service's autoscaling."""
@@ -108,5 +112,21 @@ class Autoscaling:
                 ResourceId=f"service/{self._cluster}/{service}",
                 ScalableDimension=DIMENSION,
                 SuspendedState=dict(state),
+                aws_retry=True,
+            )
+
+    def bounds(self, services: t.Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return the least and the most tasks, of those services that have autoscaling."""
+        return {service: (row["MinCapacity"], row["MaxCapacity"]) for service, row in self._targets(services).items()}
+
+    def bound(self, service: str, least: int, most: int) -> None:
+        """Set the least and the most tasks of a service's autoscaling."""
+        with calling(f"change the autoscaling of {service}"):
+            self._client.register_scalable_target(
+                ServiceNamespace="ecs",
+                ResourceId=f"service/{self._cluster}/{service}",
+                ScalableDimension=DIMENSION,
+                MinCapacity=least,
+                MaxCapacity=most,
                 aws_retry=True,
             )
