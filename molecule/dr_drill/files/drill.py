@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, Mainstay Operations
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loses a site under a client's load, twice: cut off from everybody, and killed. Each time the other site takes over, and the first one comes home.
+
+What the run of the playbook has measured is held against the client's own log: the recovery time and the recovery point may differ by two seconds.
+
+    PYTHONPATH=tests python drill.py LAB NETWORK ARTIFACTS
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+from drills.lab import ROOT, Lab
+
+HERE = pathlib.Path(__file__).resolve().parent
+A, B = ("a1", "a2", "a3"), ("b1", "b2", "b3")
+RTO_SECONDS, RPO_SECONDS, AGREE_SECONDS = 90.0, 5.0, 2.0
+
+
+class Drill:
+    """The sites, and the client."""
+
+    def __init__(self, name: str, network: str, artifacts: pathlib.Path) -> None:
+        """Use the lab of this name."""
+        self.artifacts, self.network = artifacts, network
+        self.lab = Lab(name, artifacts / "lab.log", ",".join((*A, *B, "cloud1")))
+        artifacts.mkdir(parents=True, exist_ok=True)
+        self.log = artifacts / "client.jsonl"
+        self.log.unlink(missing_ok=True)
+
+    def address(self, host: str) -> str:
+        """Return a host's address."""
+        return f"{self.network}.{ {'a': 30, 'b': 50}[host[0]] + int(host[1]) }".replace(" ", "")
+
+    def playbook(self, path: str, *arguments: str) -> str:
+        """Run a playbook; return what it printed.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        argv = ["ansible-playbook", "-i", str(ROOT / "inventories/lab_dr"), str(ROOT / path), *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=ROOT, env=dict(os.environ))
+        with (self.artifacts / "playbooks.log").open("a", encoding="utf-8") as file:
+            file.write(f"{' '.join(argv)}\n{done.stdout}{done.stderr}\n")
+        assert done.returncode == 0, f"{path}: {done.stdout[-3000:]}"
+        return done.stdout
+
+    def sql(self, site: t.Sequence[str], text: str) -> str:
+        """Run SQL at the leader of a site."""
+        script = (
+            f"for host in {' '.join(self.address(host) for host in site)}; do "
+            "if curl -ks -o /dev/null -w '%{http_code}' https://$host:8008/primary | grep -q 200; then leader=$host; fi; done; echo $leader"
+        )
+        leader = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        host = next(host for host in site if self.address(host) == leader)
+        argv = self.lab._runtime.command("exec", "--interactive", f"{self.lab.name}-{host}", "runuser", "-u", "postgres", "--", "psql", "-AtX", "-v", "ON_ERROR_STOP=1", "ledger")
+        return subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout
+
+    def acknowledged(self) -> list[dict[str, t.Any]]:
+        """Return the rows that the client was told are written."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    @contextlib.contextmanager
+    def client(self) -> t.Iterator[None]:
+        """Run the client meanwhile."""
+        first = len(self.acknowledged())
+        argv = [sys.executable, str(HERE / "client.py"), f"{self.network}.61", "53", "numbered.dr.test", str(self.log)]
+        process = subprocess.Popen(argv)
+        try:
+            self.until(lambda: len(self.acknowledged()) > first + 100, "the client's first rows")
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    @staticmethod
+    def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 180) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} seconds"
+            time.sleep(0.5)
+
+    def refused(self, host: str) -> bool:
+        """Whether a row that is sent to a host past the name is not acknowledged."""
+        request = urllib.request.Request(f"http://{self.address(host)}:8080/{time.time_ns()}", method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=3) as answer:
+                return answer.status != 200
+        except (urllib.error.URLError, OSError):
+            return True
+
+    def lose(self, how: str) -> None:
+        """Cut site a off from everybody, or kill it."""
+        for host in A:
+            if how == "cut off":
+                self.lab.cut(host, [f"{self.network}.1", f"{self.network}.61", *map(self.address, B)])
+            else:
+                self.lab.kill(host)
+
+    def bring_back(self, how: str) -> None:
+        """Let site a have its network or its power again."""
+        for host in A:
+            if how == "cut off":
+                self.lab.mend(host)
+            else:
+                self.lab.boot(host)
+
+    def round(self, how: str) -> dict[str, t.Any]:
+        """Lose site a, fail over, hold the figures against the client's, see that site a is fenced, and bring it home."""
+        self.sql(A, "DROP TABLE IF EXISTS numbered; CREATE TABLE numbered (number bigint PRIMARY KEY); ALTER TABLE numbered OWNER TO ledger;")
+        self.log.unlink(missing_ok=True)
+        with self.client():
+            time.sleep(5)
+            self.lose(how)
+            lost_at = time.time()
+            self.playbook("playbooks/dr_failover.yml", "-e", "site_failover_from=site_a", "-e", "site_failover_to=site_b", "-e", "site_failover_confirm=site_b",
+                          "-e", f"site_failover_report_dir={self.artifacts}/{how.replace(' ', '_')}")
+            self.until(lambda: self.acknowledged()[-1]["site"] == "site_b", "the client's first row at site b")
+            figures = self.compare(how, lost_at)
+            self.bring_back(how)
+            self.until(lambda: all(self.refused(host) for host in A), "the fence")
+            time.sleep(15)
+            assert all(self.refused(host) for host in A), "site a takes rows"
+            self.playbook("playbooks/dr_failback.yml", "-e", "site_failover_from=site_b", "-e", "site_failover_to=site_a", "-e", "site_failover_confirm=site_a")
+            self.until(lambda: self.acknowledged()[-1]["site"] == "site_a", "the client's first row back at site a")
+        rows = {int(line) for line in self.sql(A, "SELECT number FROM numbered").split()}
+        later = {entry["number"] for entry in self.acknowledged() if entry["at"] > figures["first_at_b"]}
+        assert later <= rows, f"{len(later - rows)} rows that site b acknowledged are lost"
+        return figures
+
+    def compare(self, how: str, lost_at: float) -> dict[str, t.Any]:
+        """Hold the report against the client's log."""
+        entries = self.acknowledged()
+        report = json.loads((self.artifacts / how.replace(" ", "_") / "report.json").read_text())
+        rows = {int(line) for line in self.sql(B, "SELECT number FROM numbered").split()}
+        last_a = max(entry["at"] for entry in entries if entry["site"] == "site_a")
+        first_b = min(entry["at"] for entry in entries if entry["site"] == "site_b")
+        lost = [entry for entry in entries if entry["site"] == "site_a" and entry["number"] not in rows]
+        kept = max(entry["at"] for entry in entries if entry["site"] == "site_a" and entry["number"] in rows)
+        figures = {
+            **{"how": how, "rto_seconds": round(first_b - last_a, 1), "rpo_seconds": round(last_a - kept, 1), "rows_lost": len(lost), "first_at_b": first_b},
+            **{"reported_rto_seconds": report["rto_seconds"], "reported_rpo_seconds": report["rpo_seconds"], "lost_at": lost_at},
+        }
+        (self.artifacts / f"{how.replace(' ', '_')}.json").write_text(json.dumps(figures, indent=2))
+        print(json.dumps(figures), flush=True)
+        assert figures["rto_seconds"] <= RTO_SECONDS and figures["rpo_seconds"] <= RPO_SECONDS, figures
+        for name in ("rto_seconds", "rpo_seconds"):
+            assert abs(figures[name] - figures[f"reported_{name}"]) <= AGREE_SECONDS, figures
+        return figures
+
+
+def main() -> None:
+    """Run both."""
+    name, network, artifacts = sys.argv[1:]
+    drill = Drill(name, network, pathlib.Path(artifacts))
+    for how in ("cut off", "killed"):
+        drill.round(how)
+    again = drill.playbook("molecule/dr_drill/converge.yml")
+    assert "changed=0" in again and not [line for line in again.splitlines() if "changed=" in line and "changed=0" not in line], again[-2000:]
+
+
+main()
