@@ -21,6 +21,7 @@ import typing as t
 import urllib.error
 import urllib.request
 
+from ansible_collections.mainstay.ops.plugins.module_utils._lab.runtime import find_runtime
 from drills.lab import ROOT, Lab
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -41,7 +42,7 @@ class Drill:
 
     def address(self, host: str) -> str:
         """Return a host's address."""
-        return f"{self.network}.{ {'a': 30, 'b': 50}[host[0]] + int(host[1]) }".replace(" ", "")
+        return f"{self.network}.{(30 if host in A else 50) + int(host[1])}"
 
     def playbook(self, path: str, *arguments: str) -> str:
         """Run a playbook; return what it printed.
@@ -64,7 +65,8 @@ class Drill:
         )
         leader = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
         host = next(host for host in site if self.address(host) == leader)
-        argv = self.lab._runtime.command("exec", "--interactive", f"{self.lab.name}-{host}", "runuser", "-u", "postgres", "--", "psql", "-AtX", "-v", "ON_ERROR_STOP=1", "ledger")
+        psql = ["runuser", "-u", "postgres", "--", "psql", "-AtX", "-v", "ON_ERROR_STOP=1", "ledger"]
+        argv = find_runtime().command("exec", "--interactive", f"{self.lab.name}-{host}", *psql)
         return subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout
 
     def acknowledged(self) -> list[dict[str, t.Any]]:
@@ -125,15 +127,15 @@ class Drill:
             time.sleep(5)
             self.lose(how)
             lost_at = time.time()
-            self.playbook("playbooks/dr_failover.yml", "-e", "site_failover_from=site_a", "-e", "site_failover_to=site_b", "-e", "site_failover_confirm=site_b",
-                          "-e", f"site_failover_report_dir={self.artifacts}/{how.replace(' ', '_')}")
+            report = f"site_failover_report_dir={self.artifacts}/{how.replace(' ', '_')}"
+            self.playbook("playbooks/dr_failover.yml", *_direction("site_a", "site_b"), "-e", report)
             self.until(lambda: self.acknowledged()[-1]["site"] == "site_b", "the client's first row at site b")
             figures = self.compare(how, lost_at)
             self.bring_back(how)
             self.until(lambda: all(self.refused(host) for host in A), "the fence")
             time.sleep(15)
             assert all(self.refused(host) for host in A), "site a takes rows"
-            self.playbook("playbooks/dr_failback.yml", "-e", "site_failover_from=site_b", "-e", "site_failover_to=site_a", "-e", "site_failover_confirm=site_a")
+            self.playbook("playbooks/dr_failback.yml", *_direction("site_b", "site_a"))
             self.until(lambda: self.acknowledged()[-1]["site"] == "site_a", "the client's first row back at site a")
         rows = {int(line) for line in self.sql(A, "SELECT number FROM numbered").split()}
         later = {entry["number"] for entry in self.acknowledged() if entry["at"] > figures["first_at_b"]}
@@ -159,6 +161,10 @@ class Drill:
         for name in ("rto_seconds", "rpo_seconds"):
             assert abs(figures[name] - figures[f"reported_{name}"]) <= AGREE_SECONDS, figures
         return figures
+
+
+def _direction(old: str, new: str) -> tuple[str, ...]:
+    return tuple(word for name, site in (("from", old), ("to", new), ("confirm", new)) for word in ("-e", f"site_failover_{name}={site}"))
 
 
 def main() -> None:
