@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
@@ -64,6 +65,12 @@ class FilesChecks:
 
     def restore(self, backup: Backup, phases: dict[str, float]) -> dict[str, t.Any]:
         """Restore everything into a private folder and compare it, file by file, with the index."""
+        with self.restored(backup, phases) as (_unused, details):
+            return details
+
+    @contextlib.contextmanager
+    def restored(self, backup: Backup, phases: dict[str, float]) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+        """Do what :meth:`restore` does, and yield the folder with what was seen; the folder is removed at the end."""
         source = Source(self._catalogue, backup, self._identity)
         with private_folder(self._work_dir, PREFIX) as folder:
             with timed(phases, "fetch"):
@@ -72,17 +79,21 @@ class FilesChecks:
                 unpack(source, index, index.entries, folder)
             with timed(phases, "check"):
                 require_whole(source, index.entries, folder)
-            attributes = source.as_root and keeps_attributes(folder)
-        types = [entry.type for entry in index.entries.values()]
-        why = "the file system of work_dir has none" if source.as_root else "only root can set all of them"
-        return {
-            **{f"{name}s": types.count(name) for name in ("file", "folder", "link")},
-            "bytes": sum(entry.size for entry in index.entries.values() if not entry.target),
-            "chain": list(index.chain),
-            "owners_compared": source.as_root,
-            "attributes_compared": attributes,
-            "warnings": [] if attributes else [f"owners, ACLs or extended attributes were not compared: {why}"],
-        }
+            yield folder, _seen(source, index, source.as_root and keeps_attributes(folder))
+
+
+def _seen(source: Source, index: Index, attributes: bool) -> dict[str, t.Any]:
+    """Return what a restore brought; ``attributes`` says whether owners, ACLs and extended attributes could be compared."""
+    types = [entry.type for entry in index.entries.values()]
+    why = "the file system of work_dir has none" if source.as_root else "only root can set all of them"
+    return {
+        **{f"{name}s": types.count(name) for name in ("file", "folder", "link")},
+        "bytes": sum(entry.size for entry in index.entries.values() if not entry.target),
+        "chain": list(index.chain),
+        "owners_compared": source.as_root,
+        "attributes_compared": attributes,
+        "warnings": [] if attributes else [f"owners, ACLs or extended attributes were not compared: {why}"],
+    }
 
 
 def _drain(plain: t.BinaryIO) -> None:

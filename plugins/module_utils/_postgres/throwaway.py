@@ -193,17 +193,24 @@ class PostgresChecks:
 
     def restore(self, backup: Backup, phases: dict[str, float]) -> dict[str, t.Any]:
         """Restore everything into a throwaway server of the source's version, or of the next newer one, and check it."""
+        with self.restored(backup, phases) as (_unused, details):
+            return details
+
+    @contextlib.contextmanager
+    def restored(self, backup: Backup, phases: dict[str, float]) -> t.Iterator[tuple[Login, dict[str, t.Any]]]:
+        """Do what :meth:`restore` does, and yield the server's login with what was seen; the server is removed at the end."""
         manifest = backup.require_manifest()
         source = Source(self.catalogue, backup, self.identity)
         bin_dir = find_server(manifest, self.bin_dir)
         check_room(self.work_dir, "for a restore", room_needed(source, self.jobs))
         with throwaway_server(bin_dir, self.work_dir, phases, preload_libraries(manifest)) as login:
             try:
-                return self._restore_into(login, source, bin_dir, phases)
+                details = self._restore_into(login, source, bin_dir, phases)
             except PipelineError as error:
                 if "No space left on device" in error.cause or "could not extend file" in error.cause:
                     raise MainstayError(error.doing, error.cause, f"make room in {self.work_dir} or name another work_dir") from error
                 raise
+            yield login, details
 
     def _restore_into(self, login: Login, source: Source, bin_dir: str, phases: dict[str, float]) -> dict[str, t.Any]:
         maintenance = dataclasses.replace(login, database="template1")

@@ -24,7 +24,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, bounds_from, compare_keys
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import BadSnapshot, RdbObserver
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.source import read_host_memory
-from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import LoadFailed, find_program, private_folder, throwaway
+from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import Listen, LoadFailed, Throwaway, find_program, private_folder, throwaway
 
 PARSERS: t.Mapping[str, t.Callable[[bytes], object]] = {ACL_NAME: parse_acl, CONFIG_NAME: parse_config}
 """The small objects beside the snapshot, by how their names begin."""
@@ -143,40 +143,51 @@ class RedisChecks:
 
     def restore(self, backup: Backup, phases: dict[str, float]) -> dict[str, t.Any]:
         """Load the backup into a throwaway server and compare its keys with the manifest."""
+        with self.restored(backup, phases) as (_unused, details):
+            return details
+
+    @contextlib.contextmanager
+    def restored(self, backup: Backup, phases: dict[str, float], listen: Listen | None = None) -> t.Iterator[tuple[Throwaway, dict[str, t.Any]]]:
+        """Do what :meth:`restore` does, and yield the server with what was seen; it is removed at the end. It keeps keys whose time to live is over."""
         manifest = backup.require_manifest()
         program = find_program()
         check_memory(manifest)
         with private_folder(self._work_dir) as folder:
             with timed(phases, "fetch"):
                 observer = stage(self._catalogue, backup, self._identity, folder)
-            with throwaway(program, folder, keep_expired=True) as server:
-                try:
-                    with timed(phases, "load"), current().phase("load the snapshot into a throwaway server"):
-                        facts = server.wait_loaded(self._wait_timeout)
-                except LoadFailed as error:
-                    raise VerificationFailed(error.doing, error.cause) from error
-                with timed(phases, "check"):
-                    keys = loaded_keys(facts)
-                    failure, warning = compare_keys(bounds_from(manifest.contents), keys)
-                    if failure:
-                        raise VerificationFailed(f"find the keys of backup {backup.id} again", failure)
-                with timed(phases, "survey"), current().phase("read what was loaded"):
-                    content = survey(server.login, self._wait_timeout)
-                    digest_compared = _compare_digest(manifest, facts, content.digest)
-                    users = self._check_accounts(backup, server.server, same_version(manifest, facts))
-            return {
-                "server": facts.name,
-                "rdb_magic": observer.magic_text,
-                "bytes": observer.bytes,
-                "has_checksum": observer.has_checksum,
-                "keys": keys,
-                "keys_compared": "exactly" if bounds_from(manifest.contents).exact else "with bounds",
-                "types": content.types,
-                "digest": content.digest,
-                "digest_compared": digest_compared,
-                **users,
-                "warnings": [*([warning] if warning else []), *users["warnings"]],
-            }
+            with throwaway(program, folder, listen, keep_expired=True) as server:
+                yield server, self._check(backup, server, observer, phases)
+
+    def _check(self, backup: Backup, server: Throwaway, observer: RdbObserver, phases: dict[str, float]) -> dict[str, t.Any]:
+        """Wait until the server has loaded, and compare what it has with the manifest."""
+        manifest = backup.require_manifest()
+        try:
+            with timed(phases, "load"), current().phase("load the snapshot into a throwaway server"):
+                facts = server.wait_loaded(self._wait_timeout)
+        except LoadFailed as error:
+            raise VerificationFailed(error.doing, error.cause) from error
+        with timed(phases, "check"):
+            keys = loaded_keys(facts)
+            failure, warning = compare_keys(bounds_from(manifest.contents), keys)
+            if failure:
+                raise VerificationFailed(f"find the keys of backup {backup.id} again", failure)
+        with timed(phases, "survey"), current().phase("read what was loaded"):
+            content = survey(server.login, self._wait_timeout)
+            digest_compared = _compare_digest(manifest, facts, content.digest)
+            users = self._check_accounts(backup, server.server, same_version(manifest, facts))
+        return {
+            "server": facts.name,
+            "rdb_magic": observer.magic_text,
+            "bytes": observer.bytes,
+            "has_checksum": observer.has_checksum,
+            "keys": keys,
+            "keys_compared": "exactly" if bounds_from(manifest.contents).exact else "with bounds",
+            "types": content.types,
+            "digest": content.digest,
+            "digest_compared": digest_compared,
+            **users,
+            "warnings": [*([warning] if warning else []), *users["warnings"]],
+        }
 
     def _check_accounts(self, backup: Backup, server: Server, same: bool) -> dict[str, t.Any]:
         """Read the ACL users and the configuration, and load the users into the throwaway server.

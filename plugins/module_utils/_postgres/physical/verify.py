@@ -24,7 +24,13 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.engine import EngineError, copied_bytes
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.entries import Entry, Holdings, PhysicalBackup
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.recovery import Landing, RecoveryFailed, recovered_server, server_programs
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.recovery import (
+    Landing,
+    RecoveryFailed,
+    TargetNotReached,
+    recovered_server,
+    server_programs,
+)
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query, as_text
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
@@ -56,13 +62,29 @@ class Trial:
     user: str
 
 
-def verify(trial: Trial, level: str, targets: Targets) -> PhysicalBackup:
+@dataclasses.dataclass
+class Keeper:
+    """Who wants the server of a trial at the level ``restore`` to stay.
+
+    Args:
+        stack: removes everything when it is left.
+        options: pgBackRest's options for the moment that is recovered to; the end of the backup without any.
+        login: of the server, once it runs.
+    """
+
+    stack: contextlib.ExitStack
+    options: t.Sequence[str] = ()
+    login: Login | None = None
+
+
+def verify(trial: Trial, level: str, targets: Targets, keeper: Keeper | None = None) -> PhysicalBackup:
     """Verify a backup and store the result beside its annotation, also when it failed.
 
     Args:
         trial: what and how.
         level: ``list``, ``checksum``, ``content`` or ``restore``.
         targets: what a recovery may cost.
+        keeper: who keeps the server; otherwise it is removed.
 
     Raises:
         VerificationFailed: the backup is at fault.
@@ -79,7 +101,7 @@ def verify(trial: Trial, level: str, targets: Targets) -> PhysicalBackup:
             with timed(phases, "checksum"):
                 details.update(_checksums(trial))
         if level in ("content", "restore"):
-            details.update(_restore(trial, level, phases))
+            details.update(_restore(trial, level, phases, keeper))
     except VerificationFailed as error:
         cause = error
     if level == "restore" and cause is None:
@@ -170,8 +192,8 @@ def restore_command(holdings: Holdings, data_dir: str) -> str:
     return f'{words} %f "%p"'
 
 
-def _restore(trial: Trial, level: str, phases: dict[str, float]) -> dict[str, t.Any]:
-    """Restore into a private folder, and for the level ``restore`` run a server there that checks what came out; remove it at the end."""
+def _restore(trial: Trial, level: str, phases: dict[str, float], keeper: Keeper | None) -> dict[str, t.Any]:
+    """Restore into a private folder, and for the level ``restore`` run a server there that checks what came out; remove it at the end, or let it be kept."""
     entry = trial.entry
     bin_dir = server_programs(entry.set.server_version, trial.bin_dir) if level == "restore" else ""
     try:
@@ -181,9 +203,11 @@ def _restore(trial: Trial, level: str, phases: dict[str, float]) -> dict[str, t.
     except OSError as error:
         raise MainstayError(f"make a folder in {trial.work_dir}", error.strerror or error, "name another one in work_dir") from error
     data = f"{folder}/data"
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove, folder, phases)
         _check_space(trial.work_dir, entry.set.bytes_plain)
-        options = ["--archive-mode=off", "--type=immediate", f"--tablespace-map-all={folder}/tablespaces"]
+        moment = keeper.options if keeper and keeper.options else ["--type=immediate"]
+        options = ["--archive-mode=off", *moment, f"--tablespace-map-all={folder}/tablespaces"]
         with timed(phases, "restore"):
             try:
                 restore_files(trial.holdings, entry, data, options)
@@ -191,10 +215,18 @@ def _restore(trial: Trial, level: str, phases: dict[str, float]) -> dict[str, t.
                 if error.code in _ENVIRONMENT_CODES or not error.code or "No space left" in error.cause:
                     raise
                 raise VerificationFailed(error.doing, error.cause) from error
-        return _run_server(trial, bin_dir, data, phases) if level == "restore" else {}
-    finally:
-        with timed(phases, "remove"):
-            shutil.rmtree(folder, ignore_errors=True)
+        if level != "restore":
+            return {}
+        login, details = _run_server(trial, bin_dir, data, phases, stack)
+        if keeper is not None:
+            keeper.login = login
+            keeper.stack.push(stack.pop_all())
+        return details
+
+
+def _remove(folder: str, phases: dict[str, float]) -> None:
+    with timed(phases, "remove"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_space(folder: str, needed: int) -> None:
@@ -204,7 +236,10 @@ def _check_space(folder: str, needed: int) -> None:
         raise MainstayError(f"restore into {folder}", f"the cluster has {needed} bytes, and only {free} are free there", "name another folder in work_dir")
 
 
-def _run_server(trial: Trial, bin_dir: str, data: str, phases: dict[str, float]) -> dict[str, t.Any]:
+def _run_server(
+    trial: Trial, bin_dir: str, data: str, phases: dict[str, float], stack: contextlib.ExitStack,
+) -> tuple[Login, dict[str, t.Any]]:
+    """Run a server on the restored files until the stack is left; return its login, and what was seen in it."""
     landings: list[Landing] = []
     settings = {
         "archive_mode": "off",
@@ -214,16 +249,16 @@ def _run_server(trial: Trial, bin_dir: str, data: str, phases: dict[str, float])
         "full_page_writes": "off",
         "maintenance_work_mem": "128MB",
     }
-    with contextlib.ExitStack() as stack:
-        with timed(phases, "recover"):
-            try:
-                login = stack.enter_context(recovered_server(bin_dir, data, (trial.user, trial.holdings.engine.user), settings, landings.append))
-            except RecoveryFailed as error:
-                raise VerificationFailed(error.doing, error.cause) from error
-        with timed(phases, "check"):
-            details = _check(trial, login, bin_dir)
+    with timed(phases, "recover"):
+        try:
+            login = stack.enter_context(recovered_server(bin_dir, data, (trial.user, trial.holdings.engine.user), settings, landings.append))
+        except (RecoveryFailed, TargetNotReached) as error:
+            raise VerificationFailed(error.doing, error.cause) from error
+    with timed(phases, "check"):
+        details = _check(trial, login, bin_dir)
     landing = landings[0]
-    return {**details, "landed_lsn": landing.lsn, "landed_at": to_text(landing.last_commit) if landing.last_commit else to_text(trial.entry.set.stopped)}
+    landed_at = to_text(landing.last_commit) if landing.last_commit else to_text(trial.entry.set.stopped)
+    return login, {**details, "landed_lsn": landing.lsn, "landed_at": landed_at}
 
 
 def _check(trial: Trial, login: Login, bin_dir: str) -> dict[str, t.Any]:
