@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a killed process to a healthy one without a person: Prometheus, Alertmanager, ansible-rulebook and the playbook ``remediate``, all of them real.
+"""From a killed process to a healthy one without a person: Prometheus, Alertmanager, nginx, ansible-rulebook and the playbook ``remediate``, all of them real.
 
 What stands in for systemd is a script of a few lines that starts and stops the process of one unit, because there is none on loopback.
 """
@@ -14,15 +14,19 @@ import json
 import os
 import pathlib
 import signal
+import ssl
 import subprocess
 import sys
 import time
 import typing as t
+import urllib.error
 import urllib.request
 
+import jinja2
 import pytest
 import yaml
 from ports import free_port, wait_until_listening
+from test_nginx_tls import make_pair
 from waiting import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -62,6 +66,7 @@ class Stack:
     folder: pathlib.Path
     ports: dict[str, int]
     webhook: int
+    tls: int
     alertmanager: int
     prometheus: int
 
@@ -90,12 +95,12 @@ class Stack:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.alertmanager}/api/v2/alerts", timeout=10) as answer:
             return bool(json.loads(answer.read()))
 
-    def post(self, labels: dict[str, str], token: str = TOKEN) -> int:
-        """Post an alert to the rulebook as Alertmanager does, and return the status of the answer."""
+    def post(self, labels: dict[str, str], token: str = TOKEN, path: str = "/alerts", method: str = "POST") -> int:
+        """Post an alert to nginx as Alertmanager does, and return the status of the answer."""
         body = json.dumps({"alerts": [{"status": "firing", "labels": labels}]}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.webhook}/alerts", body, {"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(f"https://localhost:{self.tls}{path}", body, {"Authorization": f"Bearer {token}"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10, context=ssl.create_default_context(cafile=f"{self.folder}/tls.crt")) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -136,23 +141,40 @@ def write_app(stack: Stack) -> None:
 
 
 def write_watchers(stack: Stack) -> None:
-    """Prometheus asks each second, and Alertmanager tells the rulebook at once."""
+    """Prometheus asks every five seconds, and Alertmanager tells the rulebook at once."""
     folder, local = stack.folder, "127.0.0.1"
     targets = [{"targets": [f"{local}:{port}"], "labels": {"instance": f"{host}:8000"}} for host, port in stack.ports.items()]
-    rule = {"alert": "ApplicationSlotDown", "expr": 'up{job="app"} == 0', "labels": {"severity": "warning"}, "annotations": {"summary": "down"}}
+    rule = {"alert": "ApplicationSlotDown", "expr": 'up{instance="app1:8000"} == 0', "labels": {"severity": "warning"}, "annotations": {"summary": "down"}}
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "app", "rules": [rule]}]}))
     (folder / "prometheus.yml").write_text(yaml.safe_dump({
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"},
+        # A process that is gone refuses at once; a busy machine is not taken for one.
+        "global": {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{local}:{stack.alertmanager}"]}]}]},
         "scrape_configs": [{"job_name": "app", "static_configs": targets}],
     }))
-    hook = {"url": f"http://{local}:{stack.webhook}/alerts", "http_config": {"authorization": {"credentials": TOKEN}}}
+    login = {"authorization": {"credentials": TOKEN}, "tls_config": {"ca_file": "tls.crt"}}
+    hook = {"url": f"https://localhost:{stack.tls}/alerts", "http_config": login}
     route = {"receiver": "rulebook", "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h", "group_by": ["instance"]}
     receivers = [{"name": "rulebook", "webhook_configs": [hook]}]
     (folder / "alertmanager.yml").write_text(yaml.safe_dump({"route": route, "receivers": receivers}))
     (folder / "vars.yml").touch(0o600)
     (folder / "vars.yml").write_text(yaml.safe_dump({"eda_port": stack.webhook, "eda_token": TOKEN}))
+
+
+def write_nginx(stack: Stack) -> None:
+    """nginx with what the role ``eda`` writes for it."""
+    pair = make_pair("localhost")
+    (stack.folder / "tls.crt").write_text(pair["certificate"])
+    (stack.folder / "tls.key").write_text(pair["key"])
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True).from_string(
+        (ROOT / "roles/eda/templates/nginx.conf.j2").read_text()
+    )
+    site = template.render(ansible_managed="a test", eda_listen=f"127.0.0.1:{stack.tls}", eda_port=stack.webhook, eda_allow=["127.0.0.0/8"], __eda_dir=stack.folder)
+    paths = "".join(f"{name}_temp_path {stack.folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    text = f"daemon off; pid {stack.folder}/nginx.pid; error_log stderr; events {{}} http {{ access_log off; {paths} {site} }}"
+    (stack.folder / "nginx.conf").write_text(text)
+    stack.folder.chmod(0o711)
 
 
 @contextlib.contextmanager
@@ -174,15 +196,17 @@ def running(stack: Stack, name: str, argv: list[str], port: int) -> t.Iterator[N
 @pytest.fixture
 def stack(tmp_path: pathlib.Path) -> t.Iterator[Stack]:
     """Everything, running and healthy."""
-    found = Stack(tmp_path, {"app1": free_port(), "app2": free_port()}, free_port(), free_port(), free_port())
+    found = Stack(tmp_path, {"app1": free_port(), "app2": free_port()}, free_port(), free_port(), free_port(), free_port())
     write_app(found)
     write_watchers(found)
+    write_nginx(found)
     local = "127.0.0.1"
     programs = {
         "alertmanager": (["prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts", "--cluster.listen-address=",
                           f"--web.listen-address={local}:{found.alertmanager}"], found.alertmanager),
         "prometheus": (["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=series", f"--web.listen-address={local}:{found.prometheus}"],
                        found.prometheus),
+        "nginx": (["nginx", "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"], found.tls),
         "rulebook": ([f"{PROGRAMS}/ansible-rulebook", "--rulebook", str(RULEBOOK), "--inventory", "inventory.yml", "--vars", "vars.yml",
                       "--print-events"], found.webhook),
     }
@@ -203,7 +227,8 @@ def stack(tmp_path: pathlib.Path) -> t.Iterator[Stack]:
 @pytest.mark.long
 def test_a_killed_slot_is_healthy_again_and_a_flapping_one_does_not_loop(stack: Stack) -> None:
     """The second fault comes within the cooldown: it is refused, with the reason, and stays for a person."""
-    assert stack.post({"alertname": "ApplicationSlotDown", "instance": "app1:8000"}, token="wrong") == 401
+    labels = {"alertname": "ApplicationSlotDown", "instance": "app1:8000"}
+    assert stack.post(labels, token="wrong") == 401 and stack.post(labels, path="/else") == 404 and stack.post(labels, method="PUT") == 403
     # A label that would be run as a template, or that is no name of a host, leads to nothing.
     for instance in ("{{ lookup('pipe', 'touch " + str(stack.folder / "owned") + "') }}", "app1,app2", "all", ""):
         assert stack.post({"alertname": "ApplicationSlotDown", "instance": instance}) == 200

@@ -71,11 +71,16 @@ def pooler(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> coll
         process.wait(30)
 
 
+def environment(redis_server: RedisServer) -> dict[str, str]:
+    """The application's, but for its database. nginx keeps connections open, which would hold up its end."""
+    return {"LEDGER_REDIS_URL": f"redis://127.0.0.1:{redis_server.port}/0", "LEDGER_REDIS_PASSWORD": PASSWORD, "LEDGER_GRACEFUL_TIMEOUT": "2"}
+
+
 @pytest.fixture
 def service(postgres: Postgres, pooler: int, redis_server: RedisServer, tmp_path: pathlib.Path) -> collections.abc.Iterator[Service]:
     """The application, behind the pooler."""
     log_as_json(postgres)
-    found = Service(unpack(tmp_path, "2"), postgres, LEDGER_REDIS_URL=f"redis://127.0.0.1:{redis_server.port}/0", LEDGER_REDIS_PASSWORD=PASSWORD)
+    found = Service(unpack(tmp_path, "2"), postgres, **environment(redis_server))
     found.migrate()
     found.environment["LEDGER_DATABASE_URL"] = f"postgresql://ledger@127.0.0.1:{pooler}/ledger"
     found.start()
@@ -196,7 +201,7 @@ def test_traces_go_to_a_collector_that_is_named(
     postgres: Postgres, redis_server: RedisServer, collector: Collector, closed_port: int, tmp_path: pathlib.Path
 ) -> None:
     """A trace that a client has begun goes on in the request and in its statement; without a collector, or with one that is away, requests go on."""
-    base = {"LEDGER_REDIS_URL": f"redis://127.0.0.1:{redis_server.port}/0", "LEDGER_REDIS_PASSWORD": PASSWORD, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    base = {**environment(redis_server), "OTEL_BSP_SCHEDULE_DELAY": "100"}
     root, trace = unpack(tmp_path, "2"), "4bf92f3577b34da6a3ce929d0e0e4736"
     Service(root, postgres, **base).migrate()
     for number, endpoint in enumerate(["", f"http://127.0.0.1:{closed_port}", f"http://127.0.0.1:{collector.server_port}"]):
