@@ -170,7 +170,8 @@ def write_nginx(stack: Stack) -> None:
     template = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True).from_string(
         (ROOT / "roles/eda/templates/nginx.conf.j2").read_text()
     )
-    site = template.render(ansible_managed="a test", eda_listen=f"127.0.0.1:{stack.tls}", eda_port=stack.webhook, eda_allow=["127.0.0.0/8"], __eda_dir=stack.folder)
+    given = {"eda_listen": f"127.0.0.1:{stack.tls}", "eda_port": stack.webhook, "eda_allow": ["127.0.0.0/8"], "__eda_dir": stack.folder}
+    site = template.render(ansible_managed="a test", **given)
     paths = "".join(f"{name}_temp_path {stack.folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     text = f"daemon off; pid {stack.folder}/nginx.pid; error_log stderr; events {{}} http {{ access_log off; {paths} {site} }}"
     (stack.folder / "nginx.conf").write_text(text)

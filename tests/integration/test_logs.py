@@ -147,7 +147,8 @@ def test_one_request_in_all_logs(
 
 def play(folder: pathlib.Path, variables: dict[str, t.Any]) -> subprocess.CompletedProcess[str]:
     """Run the playbook on this host."""
-    (folder / "vars.json").write_text(json.dumps({"ansible_become": False, "ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}))
+    local = {"ansible_become": False, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (folder / "vars.json").write_text(json.dumps({**local, **variables}))
     argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "here,", "-e", f"@{folder}/vars.json", str(ROOT / "playbooks/find_logs.yml")]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
@@ -219,7 +220,8 @@ def test_traces_go_to_a_collector_that_is_named(
     server, *_more = [span for span in collector.spans if span.name == "POST /entries"]
     (insert,) = [span for span in collector.spans if span.name == "INSERT"]
     assert len(collector.spans) == 2 and collector.services == {"ledger"}
-    assert server.trace_id.hex() == insert.trace_id.hex() == trace and insert.parent_span_id == server.span_id and server.parent_span_id.hex() == "00f067aa0ba902b7"
+    assert server.trace_id.hex() == insert.trace_id.hex() == trace
+    assert insert.parent_span_id == server.span_id and server.parent_span_id.hex() == "00f067aa0ba902b7"
     assert attributes(server) == {"http.request.method": "POST", "http.route": "/entries", "request_id": "traced-2", "http.response.status_code": 201}
     assert attributes(insert)["db.query.text"].startswith("INSERT INTO entries") and "traces" not in attributes(insert)["db.query.text"]
     lines = [json.loads(line) for line in (root / "service.log").read_text().splitlines() if "traced-" in line]
@@ -289,7 +291,8 @@ def test_security_events_of_a_log_host(tmp_path: pathlib.Path) -> None:
     write_journal(folder, "app1", [failed, failed])
     assert counted()[name("app2", "ban")] == "0" and name("app1", "ban") not in counted()
     write_journal(folder, "app1", [failed, ("ledger", "nothing"), banned], first=10)
-    write_journal(folder, "app2", [("sudo", " bob : user NOT in sudoers ; COMMAND=/bin/id"), ("postgres", "LOG:  statement: ALTER ROLE x PASSWORD 'SentinelPw'")], 20)
+    refused, changed = ("sudo", " bob : user NOT in sudoers ; COMMAND=/bin/id"), ("postgres", "LOG:  statement: ALTER ROLE x PASSWORD 'SentinelPw'")
+    write_journal(folder, "app2", [refused, changed], first=20)
     for dummy in range(2):
         found = counted()
         assert (found[name("app1", "login_failed")], found[name("app1", "ban")]) == ("1", "1")

@@ -90,7 +90,8 @@ def _journal(search: Search, run: Run) -> t.Iterator[Line]:
     status, output, errors = run(argv)
     # It ends with 1 when it found nothing.
     if status != 0 and (status != 1 or errors.strip()):
-        raise MainstayError(f"read {search.journal_dir or 'the journal'}", errors.strip() or f"journalctl ended with status {status}", "run the task with become: true")
+        cause = errors.strip() or f"journalctl ended with status {status}"
+        raise MainstayError(f"read {search.journal_dir or 'the journal'}", cause, "run the task with become: true")
     for text in output.splitlines():
         if found := read_journal(json.loads(text), search.request_id):
             yield found

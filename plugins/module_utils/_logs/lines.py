@@ -102,7 +102,8 @@ def _application(fields: t.Mapping[str, t.Any], host: str) -> Line | None:
     moment = datetime.datetime.fromisoformat(str(fields["time"]).replace("Z", "+00:00")).timestamp()
     parts = [f"{fields['method']} {fields.get('path', '')}" if "method" in fields else str(fields["message"])]
     parts += [f"{name}: {fields[name]}" for name in ("level", "exception") if fields.get(name)]
-    return Line(moment, str(fields.get("host") or host), "application", "; ".join(parts)[:TEXT_MAX], int(fields.get("status", 0)), float(fields.get("seconds", 0)))
+    status, seconds = int(fields.get("status", 0)), float(fields.get("seconds", 0))
+    return Line(moment, str(fields.get("host") or host), "application", "; ".join(parts)[:TEXT_MAX], status, seconds)
 
 
 def postgresql_time(text: str) -> float:
