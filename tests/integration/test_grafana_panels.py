@@ -72,7 +72,11 @@ class Served:
         return "".join(f"{line}\n" for line in lines) + f'mainstay_acme_certificate_not_after_timestamp_seconds{{site="shop"}} {time.time() + 9e6:.0f}\n'
 
 
-BACKUP_TIMES = ("mainstay_backup_newest_good_timestamp_seconds", "mainstay_backup_newest_verified_timestamp_seconds", "mainstay_backup_metrics_timestamp_seconds")
+BACKUP_TIMES = (
+    "mainstay_backup_newest_good_timestamp_seconds",
+    "mainstay_backup_newest_verified_timestamp_seconds",
+    "mainstay_backup_metrics_timestamp_seconds",
+)
 BACKUP_NUMBERS = (
     "mainstay_backup_late_after_seconds", "mainstay_backup_last_run_success", "mainstay_backup_store_readable", "mainstay_backup_plain_bytes",
     "mainstay_backup_usual_plain_bytes",
@@ -118,7 +122,12 @@ def stack(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
         config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
         url = cleanup.enter_context(prometheus(folder / "prometheus", config=json.dumps(config)))
         # Two points of each make a rate.
-        until(lambda: len(ask(url, "sum by (job) (count_over_time(up[1m])) >= 4 and sum by (job) (up) == 1")) == len(jobs), "four scrapes of all targets", 120, pause=1)
+        until(
+            lambda: len(ask(url, "sum by (job) (count_over_time(up[1m])) >= 4 and sum by (job) (up) == 1")) == len(jobs),
+            "four scrapes of all targets",
+            120,
+            pause=1,
+        )
         redis.client().get("a")
         served = set().union(*(metrics(scrape(f"http://127.0.0.1:{port}/metrics")) for port in ports.values()))
         yield Stack(url, frozenset(served))
@@ -148,7 +157,9 @@ def test_the_names_of_metrics_are_found() -> None:
 def test_each_metric_is_served(stack: Stack) -> None:
     """By the exporters, by Prometheus itself, by Patroni, by the sample application, or by a part of this collection."""
     known = set(stack.served) | {"up", "ALERTS", "process_start_time_seconds"}
-    known |= names_in(ROOT / "plugins", r"\bmainstay_[a-z_]+\b") | {name for path in (ROOT / "roles").rglob("*.j2") for name in re.findall(r"\bmainstay_acme_[a-z_]+\b", path.read_text())}
+    known |= names_in(ROOT / "plugins", r"\bmainstay_[a-z_]+\b") | {
+        name for path in (ROOT / "roles").rglob("*.j2") for name in re.findall(r"\bmainstay_acme_[a-z_]+\b", path.read_text())
+    }
     application = names_in(ROOT / "tests/fixtures/app/src", r"\"(ledger_[a-z_]+)\"")
     known |= application | {f"{name}_bucket" for name in application}
     known |= names_in(pathlib.Path("/usr/lib/python3/dist-packages/patroni"), r"\bpatroni_[a-z_]+\b")
@@ -181,7 +192,9 @@ def test_the_role_writes_them(tmp_path: pathlib.Path) -> None:
             "module_defaults": {"mainstay.ops.config_tree": {"state_dir": str(tmp_path / "state")}}, "tasks": tasks}
     (tmp_path / "play.json").write_text(json.dumps([play]))
     argv = ["ansible-playbook", "-vv", "--diff", "-i", "localhost,", str(tmp_path / "play.json")]
-    runs = [subprocess.run([*argv, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False) for more in (["--check"], [], [])]
+    runs = [
+        subprocess.run([*argv, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False) for more in (["--check"], [], [])
+    ]
     assert [run.returncode for run in runs] == [0, 0, 0], runs[0].stdout + runs[1].stdout
     assert [re.search(r"changed=(\d+)", run.stdout)[1] for run in runs] == ["1", "1", "0"]  # type: ignore[index]
     assert all("Sentinel" not in run.stdout for run in runs)
