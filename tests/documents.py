@@ -15,7 +15,9 @@ import sys
 import typing as t
 
 import yaml
+from ansible.cli.adhoc import AdHocCLI
 from ansible.cli.doc import DocCLI
+from ansible.cli.inventory import InventoryCLI
 from ansible.cli.playbook import PlaybookCLI
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -27,7 +29,7 @@ DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "roles/*/README.
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 SHELL = {"", "console", "sh", "bash"}
 # What counts as a command where it stands within a sentence or a table.
-SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|make) |(\.\.\. )?playbooks/\w+\.yml .|MAINSTAY_\w+=")
+SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|make|molecule|python3?) .|(\.\.\. )?playbooks/\w+\.yml .|(MAINSTAY_\w+|PYTHONPATH)=.* ")
 # Words in capitals stand for something of the reader's own.
 STAND_IN = re.compile(r"[A-Z][A-Z_]*$")
 # What a command is known by where it is not written in full: "... playbooks/restore.yml -e confirm=restore", or only "playbooks/site.yml".
@@ -39,6 +41,7 @@ class Command(t.NamedTuple):
 
     where: str
     words: list[str]
+    folder: pathlib.Path = ROOT
 
 
 class Wrong(Exception):
@@ -91,7 +94,7 @@ def commands(path: pathlib.Path, text: str) -> list[Command]:
     name = path.relative_to(ROOT)
     found = [(number, line) for number, block in blocks(text, SHELL) for line in lines_of(block)]
     found += [(number, span) for number, span in spans(text) if SPAN.match(span)]
-    return [Command(f"{name}:{number}", words_of(in_full(line))) for number, line in found]
+    return [Command(f"{name}:{number}", words_of(in_full(line)), path.parent) for number, line in found]
 
 
 def comment_commands(playbook: Playbook) -> list[Command]:
@@ -146,12 +149,18 @@ def variables_given(given: str) -> set[str]:
     return {word.partition("=")[0] for word in shlex.split(given) if "=" in word}
 
 
-def check_playbook(words: list[str]) -> None:
-    """A command of ``ansible-playbook``: its options, its inventory, its playbook, and the variables that it gives."""
-    options = parsed(PlaybookCLI, words)
+def check_inventory(program: type, words: list[str]) -> argparse.Namespace:
+    """Any of Ansible's commands that take an inventory: its options, and that the inventory exists."""
+    options = parsed(program, words)
     for inventory in options.inventory or []:
         if not (STAND_IN.match(inventory) or (ROOT / inventory).exists()):
             raise Wrong(f"there is no inventory {inventory}")
+    return options
+
+
+def check_playbook(words: list[str]) -> None:
+    """A command of ``ansible-playbook``: its options, its inventory, its playbook, and the variables that it gives."""
+    options = check_inventory(PlaybookCLI, words)
     for path in options.args:
         name = pathlib.Path(path).stem
         if STAND_IN.match(path):
@@ -203,17 +212,53 @@ def check_make(words: list[str]) -> None:
             raise Wrong(f"the Makefile knows nothing of {variable}")
         if not mark and not word.startswith("-") and not re.search(rf"^{re.escape(word)}:", makefile, re.MULTILINE):
             raise Wrong(f"there is no target {word}")
-        if variable == "s" and not STAND_IN.match(dummy) and not (ROOT / "molecule" / dummy / "molecule.yml").exists():
-            raise Wrong(f"there is no scenario {dummy}")
+        if variable == "s":
+            check_scenario(dummy)
 
 
-def check_command(words: list[str]) -> None:
+def check_scenario(name: str) -> None:
+    """The name of a scenario of Molecule."""
+    if not STAND_IN.match(name) and not (ROOT / "molecule" / name / "molecule.yml").exists():
+        raise Wrong(f"there is no scenario {name}")
+
+
+def check_molecule(words: list[str]) -> None:
+    """A command of ``molecule``: its scenario exists."""
+    for option, name in zip(words, words[1:]):
+        if option in ("-s", "--scenario-name"):
+            check_scenario(name)
+
+
+def check_python(words: list[str], folder: pathlib.Path) -> None:
+    """A program of the checkout, by its path or by ``-m``: it is there, and its options stand in its code."""
+    name = words[2].replace(".", "/") if words[1:2] == ["-m"] else words[1]
+    found = [place / ending for place in (ROOT, ROOT / "tests", ROOT / "tests/bench", folder) for ending in (name, f"{name}.py") if (place / ending).exists()]
+    if not found:
+        raise Wrong(f"there is no program {name}")
+    sources = {*found[0].parent.glob("*.py"), *(found[0].rglob("*.py") if found[0].is_dir() else found[:1])}
+    code = "".join(source.read_text(encoding="utf-8") for source in sources)
+    for option in [word.partition("=")[0] for word in words if word.startswith("--")]:
+        if f'"{option}"' not in code:
+            raise Wrong(f"{name} has no option {option}")
+
+
+def check_command(words: list[str], folder: pathlib.Path = ROOT) -> None:
     """A command of a document, if it is one that can be judged without running it.
 
+    :param folder: where the document lies, and so the programs that it speaks of, if they are not below the checkout's root.
     :raises Wrong: it could not be run as it stands.
     """
     while words and re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
-    if words:
-        checks = {"ansible-playbook": check_playbook, "ansible-doc": check_doc, "make": check_make}
-        checks.get(words[0], lambda dummy: None)(words)
+    checks: dict[str, t.Callable[[list[str]], t.Any]] = {
+        "ansible": functools.partial(check_inventory, AdHocCLI),
+        "ansible-doc": check_doc,
+        "ansible-inventory": functools.partial(check_inventory, InventoryCLI),
+        "ansible-playbook": check_playbook,
+        "make": check_make,
+        "molecule": check_molecule,
+        "python": functools.partial(check_python, folder=folder),
+        "python3": functools.partial(check_python, folder=folder),
+    }
+    if words and words[0] in checks:
+        checks[words[0]](words)

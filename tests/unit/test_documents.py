@@ -31,7 +31,7 @@ def test_commands_can_be_run_as_they_stand(path: pathlib.Path) -> None:
     wrong = []
     for command in commands(path, path.read_text(encoding="utf-8")):
         try:
-            check_command(command.words)
+            check_command(command.words, command.folder)
         except Wrong as error:
             wrong.append(f"{command.where}: {error}")
     assert not wrong, "\n".join(wrong)
@@ -116,6 +116,12 @@ def test_a_role_has_a_page_and_metadata(role: str) -> None:
         ("make molecule s=nothing", "no scenario"),
         ("ansible-doc -t role mainstay.ops.pg_backup", "no role"),
         ("ansible-doc mainstay.ops.backup", "no module"),
+        ("ansible -i inventories/nowhere lb1 -m ansible.builtin.ping", "no inventory"),
+        ("ansible-inventory -i inventories/lab --graphs", "graphs"),
+        ("MAINSTAY_LAB_IMAGE=debian12 molecule test -s nothing", "no scenario"),
+        ("python3 tests/fixtures/app/built.py --release 1", "no program"),
+        ("python3 tests/fixtures/app/build.py --relase 1", "--relase"),
+        ("PYTHONPATH=tests python -m drills.postgres --loopbck", "--loopbck"),
     ],
 )
 def test_a_wrong_command_is_found(line: str, because: str) -> None:
