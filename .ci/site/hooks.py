@@ -29,7 +29,7 @@ REFERENCE = "Reference"
 SHIM = "https://unpkg.com/iframe-worker/shim"
 OUR_SHIM = "javascripts/search_from_disk.js"
 # How the groups of modules are called in the navigation; others are called by their name.
-GROUPS = {"aws": "AWS", "etcd": "etcd", "nginx": "nginx", "postgres": "PostgreSQL", "host": "hosts and releases"}
+GROUPS = {"aws": "AWS", "etcd": "etcd", "nginx": "nginx", "patroni": "Patroni", "redis": "Redis", "postgres": "PostgreSQL", "host": "hosts and releases"}
 
 # What is made between reading the configuration and building: the generated pages by name.
 made: dict[str, str] = {}
