@@ -98,6 +98,8 @@ def test_figures_of_the_promises_are_those_of_the_pages_that_they_name() -> None
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_a_page_and_metadata(role: str) -> None:
     """Galaxy refuses a collection whose roles have none."""
+    missing = [name for name in ("README.md", "meta/main.yml") if not (ROOT / "roles" / role / name).exists()]
+    assert not missing, f"python .ci/role_pages.py writes roles/{role}: {', '.join(missing)}"
     readme = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     metadata = yaml.safe_load((ROOT / "roles" / role / "meta/main.yml").read_text(encoding="utf-8"))
     assert readme.startswith(f"# mainstay.ops.{role}\n") and metadata["galaxy_info"]["description"]

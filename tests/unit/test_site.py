@@ -11,12 +11,14 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / ".ci/site"))
+sys.path[:0] = [str(ROOT / ".ci"), str(ROOT / ".ci/site")]
 
 import links
 import markup
 import reference
+import role_pages
 import sources
+import yaml
 
 MODULE = "mainstay.ops.thing"
 STORE = {"type": "dict", "suboptions": {"type": {"choices": ["local", "s3"], "required": True, "description": "Of O(store.type=s3) or not."}}}
@@ -130,6 +132,18 @@ def test_page_of_a_playbook(tmp_path: pathlib.Path) -> None:
     text = sources.playbooks_page(playbooks)
     assert "Does it, unless `app_wait` says no:\n\n```text\nansible-playbook -i INVENTORY playbooks/one.yml\n```\n\nWith `--check` it says so." in text
     assert "- (1/1) DO: it" in text and text.count("Roles: [base](roles/base.md)") == 2
+
+
+def test_pages_of_a_new_role(tmp_path: pathlib.Path) -> None:
+    """They can be read, and say what the role says about itself, without markup."""
+    (tmp_path / "thing.md").write_text("# Things\n", encoding="utf-8")
+    spec = {"short_description": "x", "description": ["Does a V(thing) by M(mainstay.ops.thing), like P(mainstay.ops.base#role): " + "well " * 50, "More."]}
+    pages = role_pages.pages_of("thing", spec, tmp_path)
+    said = " ".join(yaml.safe_load(pages["meta/main.yml"])["galaxy_info"]["description"].split())
+    assert said.startswith("Does a thing by mainstay.ops.thing, like mainstay.ops.base: well well") and "More" not in said
+    assert pages["README.md"].startswith("# mainstay.ops.thing\n\nDoes a thing") and "[Things](../../docs/thing.md)" in pages["README.md"]
+    assert max(len(line) for page in pages.values() for line in page.splitlines()) <= 160
+    assert "Read on" not in role_pages.pages_of("other", {"short_description": "x"}, tmp_path)["README.md"]
 
 
 def test_page_of_make_has_every_target_that_help_lists() -> None:
