@@ -132,6 +132,11 @@ bench-redis: setup-test ## measure snapshots of Redis against stock tools, into 
 bench-probe: setup ## measure many health probes at once against a loop of uri, into docs/benchmarks.md; ENDPOINTS=1000 ROUNDS=3
 	PYTHONPATH=tests/bench python -m probe --endpoints $(or $(ENDPOINTS),1000) --rounds $(or $(ROUNDS),3)
 
+ee: setup ## the build context of the execution environment, in artifacts/ee/context
+	rm -rf artifacts/ee && mkdir -p artifacts/ee
+	ansible-galaxy collection build --output-path artifacts/ee && mv artifacts/ee/mainstay-ops-*.tar.gz artifacts/ee/mainstay-ops.tar.gz
+	ansible-builder create --file execution-environment.yml --context artifacts/ee/context
+
 lab: setup-lab ## make the hosts of inventories/lab
 	ansible-playbook -i inventories/lab playbooks/lab_up.yml
 
@@ -151,4 +156,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover lab lab-down docs import-check clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down docs import-check clean

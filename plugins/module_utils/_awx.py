@@ -43,11 +43,11 @@ def question_of(name: str, option: dict[str, t.Any], required: bool) -> dict[str
     """
     description = option["description"]
     text = MARKUP.sub(r"\1", description if isinstance(description, str) else " ".join(description))
-    first, _, rest = text.partition(". ")
+    first, *rest = text.split(". ", 1)
     question = {
         "variable": name,
         "question_name": first.removesuffix("."),
-        "question_description": rest,
+        "question_description": "".join(rest),
         "required": required or bool(option.get("required")),
         **form_of(name, option),
     }

@@ -121,7 +121,8 @@ def test_workflows_give_what_templates_take() -> None:
     """What a node or a survey gives is an argument of a playbook of the workflow; a rollback is not told where to go by the name of the new release."""
     for workflow in awx_data.of("workflow_job_templates"):
         by_name = {entry["name"]: entry["playbook"] for entry in awx_data.of("job_templates")}
-        called = [(by_name[node["unified_job_template"]["name"]], node) for node in workflow["workflow_nodes"] if node["unified_job_template"]["name"] in by_name]
+        named = [(node["unified_job_template"]["name"], node) for node in workflow["workflow_nodes"]]
+        called = [(by_name[name], node) for name, node in named if name in by_name]
         for playbook, node in called:
             assert set(node.get("extra_data", {})) <= set(playbooks.options(playbook)), node
         assert "survey_of" not in workflow or workflow["survey_of"] in [playbook for playbook, node in called]

@@ -21,7 +21,10 @@ import playbooks
 
 TYPES = {"str", "bool", "int", "float", "path", "list", "dict"}
 # Of ansible-core; and the switch of the whole collection.
-MAGIC = re.compile(r"^(ansible_\w+|mainstay_no_log|playbook_dir|groups|group_names|hostvars|inventory_hostname|inventory_dir|lookup|query|now|item|omit|play_hosts|dict|range|namespace)$")
+MAGIC = re.compile(
+    r"^(ansible_\w+|mainstay_no_log|playbook_dir|groups|group_names|hostvars|inventory_hostname|inventory_dir|lookup|query|now|item|omit|play_hosts"
+    r"|dict|range|namespace)$"
+)
 # Names that tasks give to results and facts, and plays and tasks to variables.
 NAMED = re.compile(r"^\s*(?:- )?(?:register|loop_var|index_var): *(\w+)", re.MULTILINE)
 KEY = re.compile(r"^\s*(?:- )?(\w+):", re.MULTILINE)

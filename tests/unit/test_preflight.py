@@ -85,7 +85,9 @@ def test_secrets(state: str, status: str) -> None:
     assert (finding.status, bool(finding.next_step)) == (status, status != "ok")
 
 
-def about(not_before: str = "20260901000000Z", not_after: str = "20270901000000Z", names: tuple[str, ...] = ("DNS:shop.test", "DNS:*.shop.test")) -> dict[str, t.Any]:
+def about(
+    not_before: str = "20260901000000Z", not_after: str = "20270901000000Z", names: tuple[str, ...] = ("DNS:shop.test", "DNS:*.shop.test")
+) -> dict[str, t.Any]:
     """A certificate, as community.crypto tells of it."""
     return {"not_before": not_before, "not_after": not_after, "subject_alt_name": list(names)}
 

@@ -182,7 +182,8 @@ def names_findings(host: str, seen: Seen, limits: Limits) -> list[Finding]:
         if entry["addresses"]:
             found.append(Finding("controller", "names", entry["name"], FINE, f"leads to {', '.join(entry['addresses'])}"))
         else:
-            found.append(Finding("controller", "names", entry["name"], FAIL, "no address is known for it", "make its record in the DNS, or wait until it is seen"))
+            next_step = "make its record in the DNS, or wait until it is seen"
+            found.append(Finding("controller", "names", entry["name"], FAIL, "no address is known for it", next_step))
     return found
 
 
