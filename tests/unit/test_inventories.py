@@ -164,3 +164,8 @@ def test_no_default_of_a_survey_hides_the_inventory() -> None:
     for kind in ("job_templates", "workflow_job_templates"):
         for entry in awx_data.of(kind):
             assert not set_there & set(entry.get("survey", [])), entry["name"]
+
+
+def test_lists_of_hosts_have_an_order() -> None:
+    """What `intersect` leaves is in another order in every run, and with it what is made of it."""
+    assert [str(path) for path in sorted(FOLDER.rglob("*.yml")) if re.search(r"\| *intersect\(", path.read_text(encoding="utf-8"))] == []
