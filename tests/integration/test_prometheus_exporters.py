@@ -162,7 +162,8 @@ def test_public_addresses(home: tuple[pathlib.Path, dict[str, int]]) -> None:
     assert check.returncode == 0, check.stderr
     port = ports["blackbox"]
     with daemon(folder, port, [service, *arguments(folder, service)]):
-        for module, target, success in (("http", f"127.0.0.1:{port}", 1), ("https", f"127.0.0.1:{port}", 0), ("tcp", f"127.0.0.1:{port}", 1), ("tcp", "127.0.0.1:1", 0)):
+        here, nowhere = f"127.0.0.1:{port}", "127.0.0.1:1"
+        for module, target, success in (("http", here, 1), ("https", here, 0), ("tcp", here, 1), ("tcp", nowhere, 0)):
             answer = requests.get(f"http://127.0.0.1:{port}/probe", params={"module": module, "target": target}, timeout=30)
             assert f"\nprobe_success {success}\n" in answer.text, (module, target)
 
@@ -175,7 +176,8 @@ def test_every_figure_of_the_rules_is_told(home: tuple[pathlib.Path, dict[str, i
         asked |= {name for name in re.findall(r"\b[a-z][a-z0-9_]+\b(?!\s*=|\")", path.read_text(encoding="utf-8")) if name.startswith(FAMILIES)}
     told = names(postgres_figures)
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=ports["nginx"]), encoding="utf-8")
-    with daemon(folder, ports["nginx"], ["nginx", "-g", "daemon off;", "-c", f"{folder}/nginx.conf", "-e", f"{folder}/start.log"]), exporter(folder, "nginx") as port:
+    nginx = ["nginx", "-g", "daemon off;", "-c", f"{folder}/nginx.conf", "-e", f"{folder}/start.log"]
+    with daemon(folder, ports["nginx"], nginx), exporter(folder, "nginx") as port:
         told |= names(port)
     redis = ["redis-server", "--port", str(ports["redis"]), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     with daemon(folder, ports["redis"], redis), exporter(folder, "redis", "-web.listen-address") as port:
