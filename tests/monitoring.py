@@ -75,6 +75,10 @@ class Receiver(http.server.ThreadingHTTPServer):
         """The messages to a path that have an alert with these labels, in their order."""
         return [body for at, _, body in self.messages if at == f"/{path}" and any(labels.items() <= alert["labels"].items() for alert in body["alerts"])]
 
+    def posted(self, path: str) -> list[dict[str, t.Any]]:
+        """The messages to a path in another form."""
+        return [body for at, _, body in self.messages if at == f"/{path}"]
+
 
 class Message(http.server.BaseHTTPRequestHandler):
     """One message."""

@@ -23,9 +23,16 @@ from waiting import until
 __all__ = ["authority"]
 
 TOKEN = "t0ken-Of-The-Pager"
+KEY = "routing-key-Of-The-Pager"
+RUNBOOK = "https://runbooks.example/shop#fault"
 RULES = [
     {"alert": "HostDown", "expr": 'up{job="node"} == 0', "labels": {"severity": "critical"}, "annotations": {"summary": "gone", "description": "gone"}},
-    {"alert": "ShopFault", "expr": "shop_fault > 0", "labels": {"severity": "warning"}, "annotations": {"summary": "a fault", "description": "a fault"}},
+    {
+        "alert": "ShopFault",
+        "expr": "shop_fault > 0",
+        "labels": {"severity": "warning"},
+        "annotations": {"summary": "a fault", "description": "It is at fault.", "runbook_url": RUNBOOK},
+    },
     {"alert": "ShopNoise", "expr": "vector(1)", "labels": {"severity": "critical"}, "annotations": {"summary": "noise", "description": "noise"}},
 ]
 
@@ -121,9 +128,15 @@ def variables(stack: Stack, peer: int, own: int, certificates: Authority) -> dic
         "prometheus_alertmanager_receivers": [
             {"name": "tickets", "webhook": [{"url": stack.messages.url("tickets")}]},
             {"name": "pager", "webhook": [{"url": stack.messages.url("pager"), "token": TOKEN}]},
+            {
+                "name": "chat",
+                "slack": [{"url": stack.messages.url("slack"), "channel": "#alerts"}],
+                "pagerduty": [{"url": stack.messages.url("pagerduty"), "routing_key": KEY}],
+            },
         ],
         "prometheus_alertmanager_routes": [
             {"receiver": "pager", "severities": ["critical"]},
+            {"receiver": "chat", "teams": ["shop"], "continue": True},
             {"receiver": "tickets", "severities": ["warning"], "teams": ["shop"]},
             {"receiver": "nobody"},
         ],
@@ -230,6 +243,17 @@ def test_alerts_of_a_group_come_in_one_message_once_and_so_does_their_end(stack:
     assert [body["status"] for body in stack.messages.received("tickets", alertname="ShopFault")] == ["firing", "resolved"]
 
 
+def test_slack_and_pagerduty_get_what_somebody_needs(stack: Stack) -> None:
+    """After the test before, in which an alert came and went."""
+    slack = until(lambda: len(stack.messages.posted("slack")) == 2 and stack.messages.posted("slack"), "Slack gets both messages")
+    assert [message["attachments"][0]["title"] for message in slack] == ["FIRING: ShopFault (2)", "RESOLVED: ShopFault (2)"]
+    assert slack[0]["channel"] == "#alerts"
+    assert f"a fault It is at fault. {RUNBOOK}" in slack[0]["attachments"][0]["text"]
+    events = until(lambda: len(stack.messages.posted("pagerduty")) == 2 and stack.messages.posted("pagerduty"), "PagerDuty gets both events")
+    assert [(event["event_action"], event["routing_key"]) for event in events] == [("trigger", KEY), ("resolve", KEY)]
+    assert events[0]["payload"]["custom_details"]["runbook"] == RUNBOOK
+
+
 def test_what_is_switched_off_is_told_to_nobody(stack: Stack) -> None:
     until(lambda: stack.query(stack.prometheus, 'ALERTS{alertname="ShopNoise", alertstate="firing"}'), "it fires")
     assert stack.alert(stack.managers[0], alertname="Watchdog")
@@ -279,3 +303,4 @@ def test_no_secret_is_in_what_is_shown(stack: Stack) -> None:
         assert "secrets" in text
         assert PASSWORD not in text
         assert TOKEN not in text
+        assert KEY not in text
