@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 import pytest
@@ -13,7 +14,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.integrity import Examination, examine
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query
-from servers import SENTINEL, PostgresServer
+from servers import SENTINEL, PostgresServer, postgresql
 
 TABLES = """
 CREATE SCHEMA "Odd name";
@@ -38,13 +39,20 @@ def login(server: PostgresServer, **more: t.Any) -> Login:
     return Login(**{"host": "127.0.0.1", "port": server.port, "password": SENTINEL, **more})
 
 
+@pytest.fixture(scope="module")
+def own_server(server_root: pathlib.Path) -> t.Iterator[PostgresServer]:
+    """A server with no other databases than those of these tests."""
+    with postgresql(server_root / "integrity") as server:
+        yield server
+
+
 @pytest.fixture
-def server(postgres_server: PostgresServer) -> t.Iterator[PostgresServer]:
-    """A server with tables of many shapes in a database of its own."""
-    postgres_server.query("CREATE DATABASE whole")
-    postgres_server.query(TABLES, "whole")
-    yield postgres_server
-    postgres_server.drop("whole", "closed")
+def server(own_server: PostgresServer) -> t.Iterator[PostgresServer]:
+    """The server, with tables of many shapes in a database."""
+    own_server.query("CREATE DATABASE whole")
+    own_server.query(TABLES, "whole")
+    yield own_server
+    own_server.drop("whole", "closed")
 
 
 def test_what_is_whole_is_counted(server: PostgresServer) -> None:
