@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pathlib
 import secrets
 import shutil
 import signal
+import time
 import typing as t
 
 import pytest
-from conftest import AgeKeys, PostgresServer, Runner
+from conftest import AgeKeys, PostgresServer, Runner, free_port, newest_postgresql
 from redis_jobs import SECRET, RedisServer, Starter, start_redis  # noqa: F401
+from test_pg_backup_physical import Cluster
 from waiting import until
 
+from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery.remains import processes_in
 
 Options = dict[str, t.Any]
@@ -104,9 +108,8 @@ class Drills:
         return result
 
     def damage(self, kind: str, backup_id: str) -> None:
-        """Flip a bit in the middle of the largest object of a backup."""
-        folder = self.root / "store" / kind / "ledger" / backup_id
-        path = max((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_size)
+        """Flip a bit in the middle of the largest encrypted object of a backup."""
+        path = max((self.root / "store" / kind / "ledger" / backup_id).glob("*.age"), key=lambda path: path.stat().st_size)
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
@@ -235,6 +238,44 @@ def test_a_drill_that_is_interrupted_removes_everything(drills: Drills, run_modu
     assert os.listdir(work) == [] and processes_in(str(drills.root)) == []
 
 
+def test_a_cluster_is_brought_to_a_random_moment(server_root: pathlib.Path, run_module: Runner) -> None:
+    """Of physical backups with their log: a moment between the end of the backup and the last commit, on a server that takes writes."""
+    folder = server_root / f"p{secrets.token_hex(1)}"
+    (folder / "store").mkdir(parents=True)
+    (folder / "w").mkdir()
+    for path in (folder, folder / "store", folder / "w"):
+        if os.geteuid() == 0:
+            shutil.chown(path, "postgres", "postgres")
+    cluster, name = Cluster(newest_postgresql(), folder, free_port()), f"drill-{secrets.token_hex(3)}"
+    cluster.make()
+    try:
+        store = {"type": "local", "path": str(folder / "store")}
+        cluster.archive_to(pgbackrest_conf(store, name, data_dir=str(cluster.data), repository_passphrase=SECRET), name)
+        login = {"login_unix_socket": str(folder), "login_port": cluster.port}
+        taken = run_module("pg_backup", {"name": name, "method": "physical", "store": store, "repository_passphrase": SECRET, **login})
+        assert not taken["failed"], taken
+        cluster.query("CREATE TABLE marks (id int PRIMARY KEY)")
+        for mark in range(4):
+            cluster.query(f"INSERT INTO marks VALUES ({mark})")
+            time.sleep(0.3)
+        cluster.switch()
+    finally:
+        cluster.stop("immediate")
+    write = "CREATE TABLE written AS SELECT 1 AS one; SELECT one FROM written"
+    result = run_module("recovery_sandbox", {
+        "name": name, "store": store, "encryption": {"type": "age"}, "work_dir": str(folder / "w"),
+        "parts": [{"part": "database", "method": "physical", "repository_passphrase": SECRET,
+                   "queries": [{"database": "postgres", "query": write, "expect": "1"}]}],
+    })
+    assert not result["failed"] and set(outcomes(result).values()) == {"ok"}, result
+    sound = next(entry["seen"] for entry in result["evidence"] if "is sound" in entry["name"])
+    landed = datetime.datetime.fromisoformat(sound.partition("at the moment ")[2])
+    info = run_module("pg_backup_info", {"name": name, "store": store, "repository_passphrase": SECRET})
+    assert datetime.datetime.fromisoformat(info["recoverable_from"]) <= landed <= datetime.datetime.fromisoformat(info["recoverable_to"])
+    assert result["measured"]["database_rto_seconds"] > 0 and SECRET not in json.dumps(result)
+    assert os.listdir(folder / "w") == [] and processes_in(str(folder)) == []
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -244,7 +285,7 @@ def test_a_drill_that_is_interrupted_removes_everything(drills: Drills, run_modu
         ({"work_dir": "/usr/share/doc/../doc/../doc/../doc/../doc"}, "the path of a Unix socket is longer than 107 bytes"),
         ({"level": "verify"}, "the level verify restores nothing"),
         ({"checks": []}, "say what is started, and how one sees that it works"),
-        ({"checks": [{"type": "http"}]}, "url"),
+        ({"checks": [{"type": "http"}]}, "could not plan check 1"),
         ({"checks": [{"type": "gopher"}]}, "could not read check 1"),
         ({"name": "a/b"}, "could not drill database"),
         ({"store": {"type": "local", "path": "relative"}}, "absolute"),
