@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ import urllib.request
 
 import psycopg2
 import pytest
+from ansible_collections.mainstay.ops.plugins.module_utils._logs.lines import read_line
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from ports import free_port, wait_until_listening
 from servers import Runner
@@ -229,11 +231,21 @@ def test_traces_go_to_a_collector_that_is_named(
 
 
 def test_an_error_page_of_nginx_has_the_id_too(balancer: Balancer, service: Service) -> None:
-    """Where nobody answers, it is all that a client can tell."""
-    service.stop()
-    answer = balancer.ask("/")
-    assert answer.status in (502, 503) and len(answer.headers["x-request-id"]) == 32
-    until(lambda: any(line["request_id"] == answer.headers["x-request-id"] for line in balancer.log()), "nginx has logged it")
+    """Where nobody answers, it is all that a client can tell; and the line goes to syslog's socket as well, if that is wanted."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as syslog:
+        # Paths of sockets are short, and nginx's workers have to reach it.
+        path = balancer.folder / "run/log"
+        syslog.bind(str(path))
+        path.chmod(0o666)
+        syslog.settimeout(60)
+        assert not balancer.site_run(nginx_tls_log_socket="/run/log")["failed"]
+        service.stop()
+        answer = balancer.ask("/")
+        assert answer.status in (502, 503) and len(answer.headers["x-request-id"]) == 32
+        until(lambda: any(line["request_id"] == answer.headers["x-request-id"] for line in balancer.log()), "nginx has logged it")
+        header, _brace, body = syslog.recv(65536).decode().partition("{")
+        assert header.startswith("<190>") and header.endswith(" nginx: ")
+        assert read_line("{" + body, answer.headers["x-request-id"], "lb1").status == answer.status
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -42,6 +42,7 @@ events = load()
     ("sudo", "     bob : command not allowed ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/id", "sudo_failed"),
     ("sudo", "pam_unix(sudo:session): session opened for user root(uid=0) by (uid=1000)", None),
     ("su", "FAILED SU (to root) bob on pts/0", "sudo_failed"),
+    ("fail2ban", "[sshd] Ban 192.0.2.9", "ban"),
     ("fail2ban-server", "NOTICE [sshd] Ban 192.0.2.9", "ban"),
     ("fail2ban-server", "NOTICE [sshd] Restore Ban 192.0.2.9", "ban"),
     ("fail2ban-server", "NOTICE [sshd] Unban 192.0.2.9", None),
