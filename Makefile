@@ -151,9 +151,12 @@ import-check: setup ## what Galaxy does with a collection that is published (gal
 	$(call step,import as by Galaxy)
 	.ci/import-check "$(PYTHON)" "$(W)" "$(CURDIR)"
 
+dashboards: setup ## make Grafana's dashboards of roles/grafana/files/dashboards.yml
+	python .ci/dashboards.py
+
 clean: ## remove the lab's hosts, the work folder and the artefacts; keep downloads and images
 	-if [ -x $(VENV)/bin/ansible-playbook ]; then \
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down docs import-check clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down dashboards docs import-check clean

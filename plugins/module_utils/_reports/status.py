@@ -145,7 +145,7 @@ def render(status: Status, title: str, notice: str, details: bool, refresh: int)
             page.header(
                 title, TONES[status.overall], HEADLINES[status.overall], [f"as of {made}", "looked at again soon" if refresh else "a page of its time"], notice
             ),
-            page.section("Now", page.table(columns, rows)),
+            page.section("Services", page.table(columns, rows)),
             _alerts(status, details),
             page.section("Days before", *[_history(name, days) for name, days in status.histories.items()]),
             page.section("Not known", page.bullets(status.gaps)) if details else "",
