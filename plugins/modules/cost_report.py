@@ -120,6 +120,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.cost import Limits
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.cost_report import Wanted, make, render
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.publish import end_of, publish, report_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import limits_of
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -141,7 +142,7 @@ def main() -> None:
     params = module.params
     regions = params["regions"] or ([module.region] if module.region else [])
     try:
-        wanted = Wanted.of(regions, params["days"], end_of(params["end"]), Limits.of(params["limits"]))
+        wanted = Wanted.of(regions, params["days"], end_of(params["end"]), limits_of(Limits, params["limits"], "judge the costs"))
         report = make(lambda service, region: client(module, service, region=region), params["prices"], wanted)
         published = publish(params["report_dir"], report, {"report.html": render(report)}, module.check_mode)
     except MainstayError as error:

@@ -161,8 +161,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis import Limits
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis_page import render
-from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis_report import bundle, combine, masked
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis_report import bundle, combine
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.publish import end_of, publish, report_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import limits_of, masked
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -186,7 +187,7 @@ def main() -> None:
     params = module.params
     try:
         end = end_of(params["end"])
-        report = masked(combine(params["hosts"], Limits.of(params["limits"]), end, params["hours"]), params["secrets"])
+        report = masked(combine(params["hosts"], limits_of(Limits, params["limits"], "judge what was found"), end, params["hours"]), params["secrets"])
         page = render(report)
         name = f"diagnose-{datetime.datetime.fromtimestamp(end, datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
         packed = {f"{name}.tar.gz": bundle(report, page, name)} if params["bundle"] else {}

@@ -27,8 +27,8 @@ from waiting import until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "roles/grafana/files/dashboards").glob("*.json"))
 WORDS = frozenset(
-    "sum avg min max count by on and or unless ignoring group_left group_right without offset bool rate increase changes histogram_quantile topk clamp_min scalar"
-    " vector time abs le inf nan".split()
+    "sum avg min max count by on and or unless ignoring group_left group_right without offset bool rate increase changes histogram_quantile topk clamp_min"
+    " scalar vector time abs le inf nan".split()
 )
 
 

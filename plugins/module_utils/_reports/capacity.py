@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.prometheus import Series
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.trend import DAY, Trend, daily_peaks, days_until, fit
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import day
 
 KEEP, ENLARGE, SHRINK, UNKNOWN = "keep", "enlarge", "shrink", "unknown"
 SHRINK_BELOW = 0.5
@@ -229,7 +229,7 @@ def _judged(resource: Resource, series: Series, size: float | None, window: Wind
     # What a machine that is off uses is not nothing: of old data only the last point is told.
     now = series.last
     if window.end - series.points[-1][0] > DAY:
-        notes.append(f"nothing was measured since {_day(series.points[-1][0])}")
+        notes.append(f"nothing was measured since {day(series.points[-1][0])}")
     highest = max(value for _at, value in series.points)
     verdict, wanted = _recommended(resource, trend, size, highest, window.horizon, scenarios[0])
     first = outcomes[0]["days"]
@@ -248,7 +248,7 @@ def _judged(resource: Resource, series: Series, size: float | None, window: Wind
         "growth_per_day": None if trend is None else round(trend.growth, 6),
         "days_of_data": len(days),
         "days_until_full": first,
-        "full_on": _day(window.end + first * DAY) if first is not None and first < 3650 else None,
+        "full_on": day(window.end + first * DAY) if first is not None and first < 3650 else None,
         "scenarios": outcomes,
         "recommendation": verdict,
         "recommended_size": wanted,
@@ -272,10 +272,6 @@ def _days(trend: Trend | None, limit: float | None, scenario: Scenario, follows_
 
 def _rounded(days: float | None) -> float | None:
     return None if days is None else round(days, 1)
-
-
-def _day(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).date().isoformat()
 
 
 def _recommended(

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import datetime
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.capacity import Resource, Scenario, Window, judge, rank
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.capacity_page import known, lines, name
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.prometheus import Prometheus
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import iso
 
 
 def make(server: Prometheus, resources: t.Sequence[Resource], scenarios: t.Sequence[Scenario], window: Window) -> dict[str, t.Any]:
@@ -32,8 +32,8 @@ def make(server: Prometheus, resources: t.Sequence[Resource], scenarios: t.Seque
     subjects.sort(key=rank)
     report: dict[str, t.Any] = {
         "title": "Capacity",
-        "started": _iso(window.start),
-        "finished": _iso(window.end),
+        "started": iso(window.start),
+        "finished": iso(window.end),
         "end": window.end,
         "days": window.days,
         "horizon_days": window.horizon,
@@ -68,7 +68,3 @@ def _summary(report: t.Mapping[str, t.Any]) -> str:
     if soon:
         said += f" First is {name(soon[0])}."
     return said + (f" {unknown} could not be judged." if unknown else "")
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat(timespec="seconds")

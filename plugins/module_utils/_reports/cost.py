@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import day
 
 UNATTACHED, IDLE, OVERSIZED, OLD, OUTDATED, UNBOUNDED = "unattached", "idle", "oversized", "old", "outdated", "unbounded"
 REASONS = (UNATTACHED, IDLE, OVERSIZED, OLD, OUTDATED, UNBOUNDED)
@@ -63,18 +63,6 @@ class Limits:
     oversized_memory_percent: float = 30.0
     snapshot_days: float = 90.0
     young_days: float = 7.0
-
-    @classmethod
-    def of(cls, given: t.Mapping[str, t.Any]) -> Limits:
-        """Read the option ``limits``.
-
-        Raises:
-            InvalidInput: one is negative.
-        """
-        negative = sorted(name for name, number in given.items() if number < 0)
-        if negative:
-            raise InvalidInput("judge the costs", f"the limit {negative[0]} is negative", "give a number from 0 up")
-        return cls(**given)
 
 
 class Prices:
@@ -186,7 +174,7 @@ def _young(resource: Resource, limits: Limits, now: float) -> bool:
 
 
 def _date(moment: float | None) -> str:
-    return "an unknown day" if moment is None else datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).date().isoformat()
+    return "an unknown day" if moment is None else day(moment)
 
 
 def _volume_free(resource: Resource, cost: float | None, prices: Prices, limits: Limits, now: float) -> Told:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
@@ -28,6 +27,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._reports.cost import 
     monthly,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.cost_inventory import survey, with_usage
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import iso
 
 WORDS = {UNATTACHED: "unattached", IDLE: "idle", OVERSIZED: "too large", OLD: "old", OUTDATED: "of an old kind", UNBOUNDED: "without an end"}
 KINDS = {
@@ -122,7 +122,7 @@ def _report(resources: list[Resource], prices: Prices, wanted: Wanted, gaps: lis
     }
     report: dict[str, t.Any] = {
         "title": "Costs",
-        "finished": datetime.datetime.fromtimestamp(wanted.end, datetime.timezone.utc).isoformat(timespec="seconds"),
+        "finished": iso(wanted.end),
         "regions": list(wanted.regions),
         "days": wanted.days,
         "currency": table["currency"],
@@ -147,7 +147,7 @@ def _sum(costs: t.Iterable[float | None]) -> float:
 def _told(resource: Resource, cost: float | None) -> dict[str, t.Any]:
     told = dataclasses.asdict(resource)
     created = resource.created
-    told["created"] = None if created is None else datetime.datetime.fromtimestamp(created, datetime.timezone.utc).isoformat(timespec="seconds")
+    told["created"] = None if created is None else iso(created)
     return told | {"monthly": None if cost is None else round(cost, 2)}
 
 

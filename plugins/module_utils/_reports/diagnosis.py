@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor.model import CRITICAL, INFO, SEVERITIES, WARNING, graded
 from ansible_collections.mainstay.ops.plugins.module_utils._report import duration, size
 
@@ -63,18 +62,6 @@ class Limits:
     redis_hits_warning_percent: float = 80.0
     redis_command_warning_seconds: float = 0.1
     redis_command_critical_seconds: float = 1.0
-
-    @classmethod
-    def of(cls, given: t.Mapping[str, t.Any]) -> Limits:
-        """Read the option ``limits``.
-
-        Raises:
-            InvalidInput: one is negative.
-        """
-        negative = sorted(name for name, number in given.items() if number < 0)
-        if negative:
-            raise InvalidInput("judge what was found", f"the limit {negative[0]} is negative", "give a number from 0 up")
-        return cls(**given)
 
 
 def judge_host(place: str, facts: Facts, limits: Limits) -> list[Finding]:

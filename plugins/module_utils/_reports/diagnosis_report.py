@@ -14,7 +14,6 @@ import tarfile
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor.model import CRITICAL, INFO, SEVERITIES
-from ansible_collections.mainstay.ops.plugins.module_utils._probe.masking import mask
 from ansible_collections.mainstay.ops.plugins.module_utils._report import duration
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis import (
     Facts,
@@ -26,6 +25,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis im
     judge_redis,
     ranked,
 )
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import iso
 
 LATEST_CHANGES = 50
 RECENT = 7200.0
@@ -90,14 +90,14 @@ def _report(
         summary += f" {len(gaps)} parts could not be judged."
     return {
         "title": "Diagnosis",
-        "started": _iso(end - hours * 3600),
-        "finished": _iso(end),
+        "started": iso(end - hours * 3600),
+        "finished": iso(end),
         "hours": hours,
         "summary": summary,
         "findings_by_severity": counts,
         "findings": [dataclasses.asdict(finding) for finding in findings],
         "not_judged": gaps,
-        "changes": [{**change, "time": _iso(change["time"])} for change in changes],
+        "changes": [{**change, "time": iso(change["time"])} for change in changes],
         "hosts": {name: {part: _told(parts[part]) for part in PARTS if parts.get(part) is not None} for name, parts in hosts.items()},
         "lines": [*_lines(findings), *(f"not judged: {_gap(gap)}" for gap in gaps), summary],
     }
@@ -120,19 +120,6 @@ def _lines(findings: t.Iterable[Finding]) -> list[str]:
         evidence = f" ({finding.evidence})" if finding.evidence else ""
         lines.append(f"{finding.severity:9} {finding.place}: {finding.problem}{evidence}" + (f". {finding.mend}" if finding.mend else ""))
     return lines or ["nothing was found"]
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-def masked(value: t.Any, secrets: t.Sequence[str]) -> t.Any:
-    """Return data with asterisks in the place of secrets, in all of its texts and keys."""
-    if isinstance(value, str):
-        return mask(value, secrets)
-    if isinstance(value, dict):
-        return {masked(name, secrets): masked(inner, secrets) for name, inner in value.items()}
-    return [masked(inner, secrets) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def bundle(report: Facts, page: str, folder: str) -> bytes:

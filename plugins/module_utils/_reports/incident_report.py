@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import datetime
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._probe.masking import mask
 from ansible_collections.mainstay.ops.plugins.module_utils._report import duration, moment
 from ansible_collections.mainstay.ops.plugins.module_utils._reports import artefacts, incident
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.incident import ALERT, CHANGE, FAILOVER, NOTE, OUTAGE, Event, Window
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.prometheus import Prometheus, Series
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import iso, masked
 
 LEADERS = {"PostgreSQL": "(patroni_primary or patroni_master) == 1", "Redis": 'redis_instance_info{job="redis", role="master"} == 1'}
 STEP = 15.0
@@ -116,12 +115,12 @@ def _given(entry: t.Mapping[str, t.Any]) -> Event:
 def _report(events: list[Event], whole: incident.Course, parts: dict[str, t.Any], window: Window) -> dict[str, t.Any]:
     kinds = {kind: sum(1 for event in events if event.kind == kind) for kind in (ALERT, OUTAGE, FAILOVER, CHANGE, NOTE)}
     report = {
-        "title": parts["title"] or f"Incident of {_iso(parts['around'])[:16].replace('T', ' ')} UTC",
-        "started": _iso(window.start),
-        "finished": _iso(window.end),
-        "around": _iso(parts["around"]),
-        "began": _iso(whole.began) if whole.began is not None else None,
-        "ended": _iso(whole.ended) if whole.ended is not None else None,
+        "title": parts["title"] or f"Incident of {iso(parts['around'])[:16].replace('T', ' ')} UTC",
+        "started": iso(window.start),
+        "finished": iso(window.end),
+        "around": iso(parts["around"]),
+        "began": iso(whole.began) if whole.began is not None else None,
+        "ended": iso(whole.ended) if whole.ended is not None else None,
         "duration_seconds": whole.seconds,
         "events_by_kind": kinds,
         "timeline": [_event(event) for event in events],
@@ -130,23 +129,15 @@ def _report(events: list[Event], whole: incident.Course, parts: dict[str, t.Any]
         "gaps": parts["gaps"],
     }
     report["summary"] = _summary(report)
-    return t.cast("dict[str, t.Any]", _masked(report | {"lines": _lines(report)}))
+    # Reports of runs tell failures in the words of programs.
+    return t.cast("dict[str, t.Any]", masked(report | {"lines": _lines(report)}))
 
 
 def _event(event: Event) -> dict[str, t.Any]:
     return {
-        "at": _iso(event.at), "until": None if event.until is None else _iso(event.until), "seconds": event.seconds, "kind": event.kind, "what": event.what,
+        "at": iso(event.at), "until": None if event.until is None else iso(event.until), "seconds": event.seconds, "kind": event.kind, "what": event.what,
         "severity": event.severity, "source": event.source,
     }
-
-
-def _masked(value: t.Any) -> t.Any:
-    """Reports of runs tell failures in the words of programs."""
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {name: _masked(inner) for name, inner in value.items()}
-    return [_masked(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _summary(report: t.Mapping[str, t.Any]) -> str:
@@ -169,7 +160,3 @@ def _lines(report: t.Mapping[str, t.Any]) -> list[str]:
         took = " until the end" if event["seconds"] is None else f" for {duration(event['seconds'])}" if event["seconds"] else ""
         lines.append(f"{event['at'][:19]}Z  {event['kind']:9}{event['what']}{took}")
     return [*lines, *(f"not known: {gap}" for gap in report["gaps"]), report["summary"]]
-
-
-def _iso(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).isoformat(timespec="seconds")

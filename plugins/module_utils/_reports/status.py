@@ -19,6 +19,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._report import durati
 from ansible_collections.mainstay.ops.plugins.module_utils._reports import page
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.prometheus import Prometheus
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.trend import DAY
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import day
 
 FIRING = 'count by (alertname, severity) (ALERTS{alertstate="firing"})'
 TONES = {HEALTHY: page.GOOD, DEGRADED: page.WAIT, UNHEALTHY: page.BAD}
@@ -119,11 +120,7 @@ def _days(server: Prometheus, query: str, days: int, at: float) -> tuple[Day, ..
             number = round((moment - moments[0]) / DAY)
             shares[number] = min(share, shares.get(number, 1.0))
     # The point of a midnight tells of the day before.
-    return tuple(Day(_date(moment - DAY), shares.get(number)) for number, moment in enumerate(moments[:-1]))
-
-
-def _date(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).date().isoformat()
+    return tuple(Day(day(moment - DAY), shares.get(number)) for number, moment in enumerate(moments[:-1]))
 
 
 def render(status: Status, title: str, notice: str, details: bool, refresh: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.cost import Limits, Prices, Resource, judge, monthly, smaller
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import limits_of
 
 NOW = 1795651200.0
 DAY = 86400.0
@@ -134,4 +135,4 @@ def test_prices_that_are_missing_are_remembered() -> None:
 
 def test_limits() -> None:
     with pytest.raises(InvalidInput, match="young_days is negative"):
-        Limits.of({"young_days": -1.0})
+        limits_of(Limits, {"young_days": -1.0}, "judge")

@@ -18,8 +18,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 from ansible_collections.mainstay.ops.plugins.module_utils._reports import endpoints, host_journal, host_state
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis import Limits, judge_host, judge_http, judge_redis
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis_page import render
-from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis_report import bundle, combine, masked
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.diagnosis_report import bundle, combine
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.redis_state import slow_commands
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import limits_of, masked
 
 END = 1795651200.0
 GB = 10**9
@@ -225,7 +226,7 @@ def whole(**limits: float) -> dict[str, t.Any]:
         "data1": {"postgres": {"findings": [worse, advice], "not_judged": [{"check": "bloat", "database": "shop", "reason": "no permission"}]}},
         "lb1": {"host": {"msg": "Failed to connect to the host via ssh: token=Sentinel", "unreachable": True}, "redis": None},
     }
-    return combine(hosts, Limits.of(limits), END, 1.0)
+    return combine(hosts, limits_of(Limits, limits, "judge"), END, 1.0)
 
 
 def test_a_whole_report() -> None:
@@ -265,6 +266,6 @@ def test_a_bundle_has_everything_and_no_secret() -> None:
 
 
 def test_limits() -> None:
-    assert Limits.of({"slow_warning_seconds": 0.5}).slow_warning_seconds == 0.5
+    assert limits_of(Limits, {"slow_warning_seconds": 0.5}, "judge").slow_warning_seconds == 0.5
     with pytest.raises(InvalidInput, match="the limit requests_least is negative"):
-        Limits.of({"requests_least": -1})
+        limits_of(Limits, {"requests_least": -1}, "judge")
