@@ -32,6 +32,8 @@ SHELL = {"", "console", "sh", "bash"}
 SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|make|molecule|python3?) .|(\.\.\. )?playbooks/\w+\.yml .|(MAINSTAY_\w+|PYTHONPATH)=.* ")
 # Words in capitals stand for something of the reader's own.
 STAND_IN = re.compile(r"[A-Z][A-Z_]*$")
+# Inventories that documents speak of, and that the reader makes.
+OF_THE_READER = {f"inventories/{name}" for name in ("aws-dr", "clean", "dr", "next", "production")}
 # What a command is known by where it is not written in full: "... playbooks/restore.yml -e confirm=restore", or only "playbooks/site.yml".
 SHORTENED = re.compile(r"(\.\.\. )?playbooks/\w+\.yml\b")
 
@@ -101,7 +103,7 @@ def comment_commands(playbook: Playbook) -> list[Command]:
     """The commands in the comment that a playbook begins with; what is set in deeper goes on with the line before."""
     joined = re.sub(r"\n {4,}", " ", playbook.comment)
     lines = [part.strip() for line in joined.splitlines() for part in re.split(r"\s{3,}", line)]
-    return [Command(f"playbooks/{playbook.name}.yml", words_of(line)) for line in lines if line.startswith("ansible-playbook ")]
+    return [Command(f"playbooks/{playbook.name}.yml", words_of(line)) for line in lines if re.match(r"([A-Z_]+=\S* )*ansible-playbook ", line)]
 
 
 @functools.lru_cache
@@ -153,7 +155,7 @@ def check_inventory(program: type, words: list[str]) -> argparse.Namespace:
     """Any of Ansible's commands that take an inventory: its options, and that the inventory exists."""
     options = parsed(program, words)
     for inventory in options.inventory or []:
-        if not (STAND_IN.match(inventory) or (ROOT / inventory).exists()):
+        if not (STAND_IN.match(inventory) or inventory.rstrip("/") in OF_THE_READER or (ROOT / inventory).exists()):
             raise Wrong(f"there is no inventory {inventory}")
     return options
 
@@ -163,7 +165,7 @@ def check_playbook(words: list[str]) -> None:
     options = check_inventory(PlaybookCLI, words)
     for path in options.args:
         name = pathlib.Path(path).stem
-        if STAND_IN.match(path):
+        if STAND_IN.match(name):
             continue
         if not (ROOT / path).is_file():
             raise Wrong(f"there is no playbook {path}")
