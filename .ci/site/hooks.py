@@ -37,13 +37,9 @@ made: dict[str, str] = {}
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the reference, and the navigation from what there is."""
-    try:
-        documented = reference.read()
-        playbooks = sources.read_playbooks(ROOT / "playbooks")
-        made.clear()
-        made.update(reference_pages(documented, playbooks))
-    except markup.MarkupError as error:
-        raise PluginError(str(error)) from error
+    documented = reference.read()
+    made.clear()
+    made.update(reference_pages(documented, sources.read_playbooks(ROOT / "playbooks")))
     made.update({page: (ROOT / source).read_text(encoding="utf-8") for source, page in TAKEN.items()})
     nav = t.cast(list, config.nav)
     section(nav, REFERENCE).extend(reference_nav(documented))
@@ -52,24 +48,36 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def reference_pages(documented: dict[str, dict[str, t.Any]], playbooks: dict[str, sources.Playbook]) -> dict[str, str]:
-    """All pages of the reference."""
+    """All pages of the reference; whatever is wrong on any of them is said at once."""
     anchors = reference.anchors_of(documented)
+    wrong = []
     pages = {"reference/playbooks.md": sources.playbooks_page(playbooks), "reference/make.md": sources.make_page(ROOT / "Makefile")}
     for kind, entries in documented.items():
         lines = [f"# {markup.FOLDERS[kind].capitalize()}", ""]
         for fqcn, entry in entries.items():
             name = fqcn.rpartition(".")[2]
             writer = reference.Page(fqcn, kind, anchors)
-            if kind == "role":
-                text = writer.role(entry, [playbook for playbook in playbooks if name in sources.roles_of(playbook, playbooks)])
-                summary = next(iter(sorted(entry["entry_points"].items(), key=lambda point: point[0] != "main")))[1].get("short_description", "")
-            else:
-                text, summary = writer.plugin(entry), entry["doc"]["short_description"]
+            try:
+                if kind == "role":
+                    text = writer.role(entry, [playbook for playbook in playbooks if name in sources.roles_of(playbook, playbooks)])
+                else:
+                    text = writer.plugin(entry)
+            except markup.MarkupError as error:
+                wrong.append(str(error))
+                continue
             pages[markup.page_of(fqcn, kind)] = text
-            summary = re.sub(r"[A-Z]+[(]([^)]*)[)]", r"`\1`", summary)
-            lines.append(f"- [{name}]({name}.md): {summary}")
+            lines.append(f"- [{name}]({name}.md): {summary_of(entry)}")
         pages[f"reference/{markup.FOLDERS[kind]}/index.md"] = "\n".join(lines) + "\n"
+    if wrong:
+        raise PluginError("\n".join(wrong))
     return pages
+
+
+def summary_of(entry: dict[str, t.Any]) -> str:
+    """What a module or filter, or the first entry point of a role, says in one line."""
+    points = entry.get("entry_points")
+    said = (points.get("main") or next(iter(points.values()))) if points else entry["doc"]
+    return re.sub(r"[A-Z]+[(]([^)]*)[)]", r"`\1`", said.get("short_description", ""))
 
 
 def reference_nav(documented: dict[str, dict[str, t.Any]]) -> list[t.Any]:

@@ -81,4 +81,8 @@ def render(text: t.Any, links: Links, fqcn: str, kind: str, entrypoint: str | No
     paragraphs = [str(paragraph) for paragraph in ([text] if isinstance(text, str) else text or [])]
     plugin = dom.PluginIdentifier(fqcn=fqcn, type=kind)
     context = Context(current_plugin=plugin, role_entrypoint=entrypoint if kind == "role" else None)
-    return to_html_plain(parse(paragraphs, context, errors="exception"), link_provider=links, current_plugin=plugin)
+    try:
+        parsed = parse(paragraphs, context, errors="exception")
+    except ValueError as error:
+        raise MarkupError(f"{fqcn}: {error}") from error
+    return to_html_plain(parsed, link_provider=links, current_plugin=plugin)
