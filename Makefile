@@ -137,6 +137,13 @@ ee: setup ## the build context of the execution environment, in artifacts/ee/con
 	ansible-galaxy collection build --output-path artifacts/ee && mv artifacts/ee/mainstay-ops-*.tar.gz artifacts/ee/mainstay-ops.tar.gz
 	ansible-builder create --file execution-environment.yml --context artifacts/ee/context
 
+# The lab's balancer; its network follows from the lab's name.
+SITE ?= https://10.89.$(shell echo $$((16#$$(printf lab | sha256sum | cut -c1-2)))).11
+load: setup ## load the lab's site, or SITE, and fail above P95_MS=500 or ERROR_PERCENT=1; USERS=20 SECONDS=60
+	LOAD_P95_MS=$(or $(P95_MS),500) LOAD_ERROR_PERCENT=$(or $(ERROR_PERCENT),1) LOAD_CA=$(or $(CA),$(wildcard $(HOME)/.local/state/mainstay/lab/pki/ca.crt)) \
+	  locust --locustfile examples/load/locustfile.py --headless --only-summary --host $(SITE) \
+	  --users $(or $(USERS),20) --spawn-rate $(or $(USERS),20) --run-time $(or $(SECONDS),60)s
+
 lab: setup-lab ## make the hosts of inventories/lab
 	ansible-playbook -i inventories/lab playbooks/lab_up.yml
 
@@ -159,4 +166,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down dashboards docs import-check clean
+.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down dashboards docs import-check clean load

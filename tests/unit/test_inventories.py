@@ -168,4 +168,4 @@ def test_no_default_of_a_survey_hides_the_inventory() -> None:
 
 def test_lists_of_hosts_have_an_order() -> None:
     """What `intersect` leaves is in another order in every run, and with it what is made of it."""
-    assert [str(path) for path in sorted(FOLDER.rglob("*.yml")) if re.search(r"\| *intersect\(", path.read_text(encoding="utf-8"))] == []
+    assert [str(path) for path in sorted(FOLDER.rglob("*.yml")) if re.search(r"\| *intersect\([^|]*\)(?! \| length)", path.read_text(encoding="utf-8"))] == []
