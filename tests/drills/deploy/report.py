@@ -132,8 +132,8 @@ answer, with the answer to another one, or with a status of 500 or more.
   shows what the controller's own work beside them costs. The controller runs with the lowest priority, as if it were another machine.
 - *seen*: of the answers of the release that was brought. *First*: after how long it answered first; *both*: how long it and the old one answered beside
   each other.
-- *SIGKILL of the controller*: all processes of `ansible-playbook`, at a random moment of the phase. The site is left to itself for a while, then the same
-  deployment is run again, without any further variable; it must end well, with the release in service.
+- *SIGKILL of the controller*: all processes of `ansible-playbook`, also those that have left its group, at a random moment of the phase. The site is left to
+  itself for a while, then the same deployment is run again, without any further variable; it must end well, with the release in service.
 - *slow*: connections that send a byte in {feed:g} s. Those that the balancer closes are opened again at once.
 - *certificate*, *value*, *full disk*: the balancer is converged with what must fail; afterwards its files must be good for a start, and the server must be
   the one of before. On the full disk lie its configuration and its logs.
