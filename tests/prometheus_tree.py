@@ -33,17 +33,17 @@ RENDERED = """
 RUNBOOKS = "https://github.com/mainstay/mainstay.ops/blob/main/docs/runbooks/alerts"
 
 
-def entries(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.Any) -> list[dict[str, t.Any]]:
-    """Return a list of files that the role hands to ``config_tree``, rendered.
+def rendered(folder: pathlib.Path, expression: str, **variables: t.Any) -> t.Any:
+    """Return what an expression of Ansible gives within the role.
 
     Args:
         folder: where the playbook for that is made.
-        template: which of the role's lists.
+        expression: its text is JSON.
         variables: the role's variables, instead of its defaults.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("templates", "files"):
-        if (ROLE / name).is_dir() and not (folder / name).exists():
+        if not (folder / name).exists():
             (folder / name).symlink_to(ROLE / name)
     play = {
         "name": "Render what the role writes",
@@ -51,12 +51,7 @@ def entries(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.
         "connection": "local",
         "gather_facts": False,
         "vars_files": [str(ROLE / "defaults/main.yml"), *(str(path) for path in sorted((ROLE / "vars/main").glob("*.yml")))],
-        "tasks": [
-            {
-                "name": "Render",
-                "ansible.builtin.copy": {"content": RENDERED.format(template), "dest": f"{folder}/{template}.json", "mode": "0600"},
-            }
-        ],
+        "tasks": [{"name": "Render", "ansible.builtin.copy": {"content": expression, "dest": f"{folder}/rendered.json", "mode": "0600"}}],
     }
     (folder / "play.json").write_text(json.dumps([play]), encoding="utf-8")
     (folder / "variables.json").write_text(json.dumps({"ansible_managed": "Ansible managed", **variables}), encoding="utf-8")
@@ -64,7 +59,12 @@ def entries(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.
     environment = {**os.environ, "ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_NOCOLOR": "1"}
     run = subprocess.run(argv, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    return json.loads((folder / f"{template}.json").read_text(encoding="utf-8"))
+    return json.loads((folder / "rendered.json").read_text(encoding="utf-8"))
+
+
+def entries(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.Any) -> list[dict[str, t.Any]]:
+    """Return a list of files that the role hands to ``config_tree``, with their content; ``template`` says which of the role's lists."""
+    return rendered(folder, RENDERED.format(template), **variables)
 
 
 def write_tree(folder: pathlib.Path, template: str = "tree.yml.j2", **variables: t.Any) -> pathlib.Path:
