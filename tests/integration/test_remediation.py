@@ -14,10 +14,8 @@ import urllib.request
 
 import pytest
 from ports import free_port, wait_until_listening
-from servers import SENTINEL, Runner, closed_port
+from servers import SENTINEL, Runner
 from waiting import until
-
-__all__ = ["closed_port"]
 
 ASKED = {
     "action": "restart_slot", "target": "app1", "alert": "ApplicationSlotDown",
