@@ -25,7 +25,7 @@ def sync_path(path: str) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: str, text: str, mode: int = 0o600) -> None:
+def replace_file(path: str, content: str | bytes, mode: int = 0o600) -> None:
     """Replace a file in one step, and bring it to the disk.
 
     Raises:
@@ -34,9 +34,9 @@ def replace_file(path: str, text: str, mode: int = 0o600) -> None:
     folder, name = os.path.split(path)
     fresh = ""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}.", delete=False, encoding="utf-8") as stream:
+        with tempfile.NamedTemporaryFile("wb", dir=folder, prefix=f".{name}.", delete=False) as stream:
             fresh = stream.name
-            stream.write(text)
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())

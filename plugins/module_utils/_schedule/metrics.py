@@ -15,10 +15,10 @@ import fcntl
 import json
 import os
 import statistics
-import tempfile
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import BEFORE_RESTORE
+from ansible_collections.mainstay.ops.plugins.module_utils._disk import replace_file
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 TYPES = ("incremental", "differential", "full")
@@ -238,16 +238,4 @@ def write(path: str, content: str | bytes, mode: int = 0o644) -> None:
     Raises:
         MainstayError: it cannot be written.
     """
-    folder, name = os.path.split(path)
-    fresh = ""
-    try:
-        with tempfile.NamedTemporaryFile("wb", dir=folder, prefix=f".{name}.", delete=False) as stream:
-            fresh = stream.name
-            stream.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(fresh, mode)
-        os.replace(fresh, path)
-    except OSError as exc:
-        if fresh:
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
-        raise MainstayError(f"write {path}", exc.strerror or exc) from exc
+    replace_file(path, content, mode)
