@@ -11,8 +11,8 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.prometheus import Series
-from ansible_collections.mainstay.ops.plugins.module_utils._reports.trend import DAY, Trend, daily_peaks, days_until, fit
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import day
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.trend import DAY, Trend, daily_peaks, days_until, fit
 
 KEEP, ENLARGE, SHRINK, UNKNOWN = "keep", "enlarge", "shrink", "unknown"
 SHRINK_BELOW = 0.5

@@ -45,7 +45,7 @@ class Window:
 
     def holds(self, at: float, until: float | None) -> bool:
         """Tell whether something was going on in it."""
-        return at <= self.end and (at if until is None else until) >= self.start
+        return at <= self.end and (until is None or until >= self.start)
 
 
 def spans(series: Series, window: Window) -> list[tuple[float, float | None]]:

@@ -18,8 +18,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._probe.options import
 from ansible_collections.mainstay.ops.plugins.module_utils._report import duration
 from ansible_collections.mainstay.ops.plugins.module_utils._reports import page
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.prometheus import Prometheus
-from ansible_collections.mainstay.ops.plugins.module_utils._reports.trend import DAY
 from ansible_collections.mainstay.ops.plugins.module_utils._reports.texts import day
+from ansible_collections.mainstay.ops.plugins.module_utils._reports.trend import DAY
 
 FIRING = 'count by (alertname, severity) (ALERTS{alertstate="firing"})'
 TONES = {HEALTHY: page.GOOD, DEGRADED: page.WAIT, UNHEALTHY: page.BAD}
