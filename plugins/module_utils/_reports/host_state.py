@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 Run = t.Callable[..., tuple[int, str, str]]
@@ -81,7 +82,8 @@ def filesystems(mounts: str) -> list[dict[str, t.Any]]:
     found: dict[int, dict[str, t.Any]] = {}
     for line in mounts.splitlines():
         _device, place, kind, options = line.split()[:4]
-        place = place.encode().decode("unicode_escape")
+        # A blank of a path is written as \040.
+        place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
         if (kind in NO_DISKS or kind.startswith("fuse")) and place != "/":
             continue
         try:

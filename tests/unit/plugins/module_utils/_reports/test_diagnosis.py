@@ -203,6 +203,9 @@ def test_state_of_a_host(tmp_path: t.Any) -> None:
     }
     disks = host_state.filesystems("/dev/a / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\n/dev/a / ext4 ro 0 0\n/dev/b /gone ext4 rw 0 0\n")
     assert [(found["mount"], found["read_only"]) for found in disks] == [("/", False)] and disks[0]["size"] > disks[0]["available"] > 0
+    (tmp_path / "a b\u00e9").mkdir()
+    [odd] = host_state.filesystems(f"/dev/c {tmp_path}/a\\040b\u00e9 ext4 rw 0 0\n")
+    assert odd["mount"] == f"{tmp_path}/a b\u00e9"
     assert all(set(process) == {"pid", "program", "bytes"} for process in host_state.processes())
     assert host_state.failed_units(lambda argv: (0, "shop.service loaded failed failed Shop\n", "")) == (["shop.service"], "")
     assert host_state.failed_units(lambda argv: (1, "", "no bus"))[1] == "systemctl did not tell: no bus"
