@@ -33,8 +33,8 @@ WORKFLOW = {
     "survey_of": "restart",
     "survey": ["component"],
     "workflow_nodes": [
-        {"identifier": "look", "unified_job_template": {"name": "mainstay preflight", "type": "job_template"}, "inventory": {"name": "mainstay staging"},
-         "related": {"success_nodes": [{"identifier": "yes"}]}},
+        {"identifier": "look", "unified_job_template": {"name": "mainstay preflight", "type": "job_template"},
+         "inventory": {"name": "mainstay staging"}, "related": {"success_nodes": [{"identifier": "yes"}]}},
         {"identifier": "yes", "unified_job_template": {"name": "Go on", "type": "workflow_approval", "timeout": 60},
          "related": {"success_nodes": [{"identifier": "act"}]}},
         {"identifier": "act", "unified_job_template": {"name": "mainstay postflight", "type": "job_template"}, "job_type": "check"},
@@ -63,7 +63,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         if kept is not None:
             content[f"awx_{path.stem}"] = content[f"awx_{path.stem}"][:kept]
         if path.stem == "credential_types":
-            content["awx_credential_types"] = [{**content["awx_credential_types"][0], "injectors": {"extra_vars": {"backup_identity": Unsafe("{{ identity }}")}}}]
+            injectors = {"extra_vars": {"backup_identity": Unsafe("{{ identity }}")}}
+            content["awx_credential_types"] = [{**content["awx_credential_types"][0], "injectors": injectors}]
         if path.stem == "workflow_job_templates":
             content["awx_workflow_job_templates"] = [WORKFLOW]
         if path.stem == "schedules":
@@ -114,7 +115,8 @@ def holds_what_was_wanted(api: awx_api.Api) -> None:
     templates = api.named("job_templates")
     assert sorted(templates) == sorted(awx_data.names("job_templates")[:4])
     patch = templates["mainstay patch"]
-    assert (patch["playbook"], patch["ask_job_type_on_launch"], patch["inventory"]) == ("playbooks/patch.yml", True, api.named("inventories")["mainstay staging"]["id"])
+    assert (patch["playbook"], patch["ask_job_type_on_launch"]) == ("playbooks/patch.yml", True)
+    assert patch["inventory"] == api.named("inventories")["mainstay staging"]["id"]
     [reboot] = [question for question in api.surveys[patch["url"]]["spec"] if question["variable"] == "patch_reboot"]
     assert (reboot["type"], reboot["choices"], reboot["default"]) == ("multiplechoice", ["never", "if_needed"], "never")
     assert api.associations[f"job_templates/{patch['id']}/credentials"] == [api.named("credentials")["mainstay hosts"]["id"]]

@@ -22,7 +22,8 @@ def test_the_context_builds(tmp_path: pathlib.Path) -> None:
     environment = {**os.environ, **NO_NETWORK}
     built = tmp_path / "artifacts/ee"
     built.mkdir(parents=True)
-    subprocess.run(["ansible-galaxy", "collection", "build", str(ROOT), "--output-path", str(built)], env=environment, check=True, capture_output=True, timeout=300)
+    build = ["ansible-galaxy", "collection", "build", str(ROOT), "--output-path", str(built)]
+    subprocess.run(build, env=environment, check=True, capture_output=True, timeout=300)
     [archive] = built.glob("mainstay-ops-*.tar.gz")
     archive.rename(built / "mainstay-ops.tar.gz")
     for name in ("execution-environment.yml", "requirements.txt"):
