@@ -120,7 +120,11 @@ def test_every_template_runs_in_check_mode(awx: Awx, template: dict[str, t.Any])
     extravars = answers(template)
     if template["playbook"] in ("backup", "restore", "verify_backups"):
         extravars |= STORE | {"backup_store": {"type": "local", "path": str(awx.folder)}}
-    job = awx(template["playbook"], extravars, check=True)
+    hosts = None
+    if template["playbook"] in ("preflight", "postflight"):
+        # They refuse an inventory without hosts, and say what is wrong with one.
+        hosts, extravars = {"here": LOCAL}, extravars | {"preflight_parts": ["names"], "preflight_names": []}
+    job = awx(template["playbook"], extravars, hosts=hosts, check=True)
     assert (job.rc, job.status) == (0, "successful"), job.stdout
     assert "PLAY" in job.stdout
     events = [event["event"] for event in job.events if event["event"] not in ("verbose", "warning")]
@@ -151,6 +155,12 @@ def test_backups_of_files_are_taken_listed_proven_and_restored(awx: Awx, tmp_pat
     restored = awx("restore", variables | {"confirm": "restore", "backup_files_target_dir": str(tmp_path / "back")}, hosts=hosts)
     assert restored.rc == 0, restored.stdout
     assert (tmp_path / "back" / str(tmp_path / "data/ledger.txt").lstrip("/")).read_text(encoding="utf-8") == "one row"
+
+
+def test_preflight_refuses_an_inventory_without_hosts(awx: Awx) -> None:
+    """It would say that all is well."""
+    job = awx("preflight", {})
+    assert job.rc == 2 and "Nothing was looked at." in job.stdout
 
 
 def test_preflight_hands_its_findings_over(awx: Awx, tmp_path: pathlib.Path) -> None:
