@@ -182,6 +182,16 @@ def test_role_specs_and_defaults_agree(role: pathlib.Path) -> None:
             assert name in defaults, f"{name} has a documented default that defaults/main.yml lacks"
 
 
+@pytest.mark.parametrize("role", ROLES, ids=name_of)
+def test_role_takes_its_own_defaults(role: pathlib.Path) -> None:
+    """A dictionary that is empty by default has no part that must be given: Ansible would refuse the default."""
+    for entry, spec in load_yaml(role / "meta/argument_specs.yml")["argument_specs"].items():
+        for name, option in (spec.get("options") or {}).items():
+            if option.get("type") == "dict" and isinstance(option.get("default"), dict):
+                required = {part for part, of_part in option.get("options", {}).items() if of_part.get("required")}
+                assert required <= set(option["default"]), f"{entry}: {name} lacks {required}"
+
+
 def tasks_of(role: pathlib.Path) -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
     """All tasks and handlers of a role, those within blocks too."""
 
