@@ -147,6 +147,8 @@ def cache_options(lab: Lab) -> list[str]:
         "/etc/apt-cacher-ng",
         "ForeGround=1",
         f"Port:{APT_CACHE_PORT}",
+        # A mirror that closes a connection is asked again this often; by default twice, and then an installation fails.
+        "DlMaxRetries:20",
     ]
 
 
