@@ -108,12 +108,13 @@ def test_a_replica_that_lags_is_refused_unless_it_is_forced(replica: Database, s
     until(lambda: (lag(replica) or 0) > 0, "a replica that is behind")
     before = source.changes()
     refused(promote(replica, max_lag=0), "s behind its source, more than max_lag, 0 s", "force=true")
+    # While it is paused it does not look whom it follows.
+    source.cloud.control("sql", instance=replica.name, statement="SELECT pg_wal_replay_resume()")
     source.cloud.control("sql", instance=replica.name, statement="ALTER SYSTEM SET primary_conninfo = ''")
     source.cloud.control("sql", instance=replica.name, statement="SELECT pg_reload_conf()")
     until(lambda: (lag(replica) or 0) < 0, "a replica that does not follow")
     refused(promote(replica), "it does not follow its source now (ReplicaLag is -1)")
     assert not source.changes() - before
-    source.cloud.control("sql", instance=replica.name, statement="SELECT pg_wal_replay_resume()")
     made = promote(replica, force=True, login_password=PASSWORD)
     assert made["writable"] and "promoted by force: it does not follow" in str(made["warnings"])
 
