@@ -42,7 +42,8 @@ class Platform:
             **more,
         }
         groups = {"app": {}, "postgres": {}, "dcs": {}, "redis": {}, "aws": {"hosts": {self.database.name: variables}}}
-        record = {"localhost": {"ansible_connection": "local", "backup_record_file": variables["backup_record_file"]}}
+        kept = ("ansible_connection", "ansible_python_interpreter", "backup_record_file")
+        record = {"localhost": {name: variables[name] for name in kept}}
         inventory = self.folder / "hosts.yml"
         inventory.write_text(yaml.safe_dump({"all": {"hosts": record, "children": groups}}))
         done = finish_playbook(start_playbook(playbook, "-i", str(inventory), *arguments), SECONDS)

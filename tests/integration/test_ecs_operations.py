@@ -13,6 +13,7 @@ import pytest
 from cloud import REGION, Load, Site, cloud, site
 from module_job import run_inside
 from policies import compare, key_of
+from postgres_cluster import until
 from rds_job import refused
 
 
@@ -47,8 +48,8 @@ def test_a_restart_replaces_tasks_without_losing_a_request(web: Site) -> None:
     with Load(web.address) as load:
         made = run(web, "ecs_restart")
     assert made["actions"] == planned["actions"] == ["replace the 2 tasks of web-blue"] and made["diff"] == planned["diff"]
-    after = {task["arn"] for task in web.cloud.tasks("app:1")}
-    assert len(after) >= 2 and not after & before and load.lost == 0 and load.total > 0
+    until(lambda: not before & {task["arn"] for task in web.cloud.tasks("app:1")}, "the end of the old tasks")
+    assert len(web.cloud.tasks("app:1")) == 2 and load.lost == 0 and load.total > 0
     assert made["services"]["web-blue"]["deployment"] != planned["services"]["web-blue"]["deployment"] and made["seconds"] > 0
     assert web.cloud.tasks("app:2") == []
 
