@@ -30,6 +30,7 @@ def play(drills: Drills, run_module: Runner, tmp_path: pathlib.Path, hook: Recei
     (tmp_path / "textfile").mkdir()
     identity = pathlib.Path(drills.options["encryption"]["identity_file"]).read_text(encoding="utf-8")
     variables = {
+        "mainstay_no_log": False,  # the modules themselves hide what is secret
         "recovery_drill_name": "ledger",
         "recovery_drill_parts": [{"part": "cache"}],
         "recovery_drill_store": drills.options["store"],

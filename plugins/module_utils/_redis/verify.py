@@ -165,6 +165,8 @@ class RedisChecks:
             with timed(phases, "load"), current().phase("load the snapshot into a throwaway server"):
                 facts = server.wait_loaded(self._wait_timeout)
         except LoadFailed as error:
+            if server.port and "ddress already in use" in error.cause:
+                raise MainstayError(error.doing, f"somebody else has taken the port {server.port} meanwhile", "try again") from error
             raise VerificationFailed(error.doing, error.cause) from error
         with timed(phases, "check"):
             keys = loaded_keys(facts)
