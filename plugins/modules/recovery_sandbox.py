@@ -11,8 +11,9 @@ module: recovery_sandbox
 version_added: "0.1.0"
 short_description: Rehearse a recovery from the newest backups, without touching what serves
 description:
-  - Restores the newest good backups into throwaway servers and folders below O(work_dir), checks them, starts the application on them, asks it whether it works,
-    measures all of that, and removes everything, whatever came of it. Servers listen on private sockets, or on the loopback interface with a password.
+  - Restores the newest good backups into throwaway servers and folders below O(work_dir), checks them, starts the application on them, asks it whether it
+    works, measures all of that, and removes everything, whatever came of it. Servers listen on private sockets, or on the loopback interface with a
+    password.
   - A backup that turns out to be at fault is named and is not good any more, which is noted beside it. The one before is tried then. The drill is none
     that succeeded. RV(evidence) says so.
   - What a drill that was killed has left is removed by the next one on that host, with the processes that still work in it.
@@ -200,8 +201,8 @@ phases:
   elements: dict
 measured:
   description:
-    - For each part C(PART_rto_seconds) (at the level V(restore)) and C(PART_rpo_seconds), and with an application that works C(application_rto_seconds), from the
-      beginning of the drill, and C(application_rpo_seconds).
+    - For each part C(PART_rto_seconds) (at the level V(restore)) and C(PART_rpo_seconds), and with an application that works
+      C(application_rto_seconds), from the beginning of the drill, and C(application_rpo_seconds).
   returned: success
   type: dict
   sample: {database_rto_seconds: 201.4, database_rpo_seconds: 48.1}

@@ -167,10 +167,13 @@ def _backups(part: Part, found: t.Sequence[Found], now: float) -> t.Iterator[Fin
     """Judge the backups in the first store; each catalogue on its own, since the oldest one decides what is lost."""
     stores = [entry for entry in found if not entry.copy]
     if not stores:
-        yield Finding(part.name, ERROR, "nobody has looked at its backups", "what is not looked at may not be there", f"give the listing of the part {part.name}")
+        yield Finding(
+            part.name, ERROR, "nobody has looked at its backups", "what is not looked at may not be there", f"give the listing of the part {part.name}",
+        )
     for store in stores:
         if store.backups is None:
-            yield Finding(part.name, ERROR, f"{store.place} cannot be read: {store.error}", "backups that cannot be read bring nothing back", "see to the store")
+            what = f"{store.place} cannot be read: {store.error}"
+            yield Finding(part.name, ERROR, what, "backups that cannot be read bring nothing back", "see to the store")
         elif not store.good:
             cause = "all of its backups are at fault" if store.backups else "there has never been any"
             yield Finding(part.name, ERROR, f"{store.place} holds no good backup", cause, "take one now: playbooks/backup.yml -e backup_max_age=0")
@@ -247,7 +250,8 @@ def _drills(part: Part, history: t.Sequence[t.Mapping[str, t.Any]], now: float) 
     figure = good[-1]["measured"].get(f"{part.name}_rto_seconds")
     if not _report.is_number(figure):
         yield Finding(
-            part.name, WARNING, "the last successful drill did not measure its recovery time", f"{_age(part.recovery_time)} are promised", "drill this part too",
+            part.name, WARNING, "the last successful drill did not measure its recovery time", f"{_age(part.recovery_time)} are promised",
+            "drill this part too",
         )
     elif figure > part.recovery_time:
         yield Finding(

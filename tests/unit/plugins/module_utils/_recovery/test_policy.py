@@ -24,7 +24,8 @@ def ago(seconds: float) -> str:
 def backup(number: int = 1, age: float = 60, **given: t.Any) -> dict[str, t.Any]:
     """A good backup, as it is listed."""
     return {
-        "id": f"b{number}", "good": True, "started": ago(age + 1), "recoverable_to": ago(age), "encryption": {"type": "age"}, "labels": {}, "verified": True, **given,
+        "id": f"b{number}", "good": True, "started": ago(age + 1), "recoverable_to": ago(age), "encryption": {"type": "age"}, "labels": {}, "verified": True,
+        **given,
     }
 
 
