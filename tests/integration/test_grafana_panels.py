@@ -24,6 +24,9 @@ from redis_jobs import RedisServer, free_port
 from servers import PostgresServer
 from waiting import until
 
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor import metrics as advisor
+from ansible_collections.mainstay.ops.plugins.module_utils._schedule import metrics as backups
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "roles/grafana/files/dashboards").glob("*.json"))
 WORDS = frozenset(
@@ -148,6 +151,13 @@ def metrics_of(expression: str) -> set[str]:
     return {word for word in re.findall(r"(?<![\w.])[A-Za-z_:][\w:]*", bare) if word not in WORDS}
 
 
+def own_metrics() -> set[str]:
+    """The metrics that the backups, the report on PostgreSQL and the renewal of certificates leave for the node exporter."""
+    report = advisor.render(advisor.Figures(5432, {}, ("locks",), 0, 1.0, 60), 1.0)
+    certificates = re.findall(r"(\w+_timestamp_seconds)=certificate", (ROOT / "roles/nginx_tls/files/nginx_acme.py").read_text(encoding="utf-8"))
+    return {f"{backups.PREFIX}{name}" for name in backups.HELP} | metrics(report) | {f"mainstay_acme_certificate_{name}" for name in certificates}
+
+
 def test_the_names_of_metrics_are_found() -> None:
     """The test's own eye."""
     expression = 'sum by (le) (rate(a_bucket{b="c"}[5m])) / on (d) group_left (e) f_info or vector(0) - time() > 1e3'
@@ -157,9 +167,7 @@ def test_the_names_of_metrics_are_found() -> None:
 def test_each_metric_is_served(stack: Stack) -> None:
     """By the exporters, by Prometheus itself, by Patroni, by the sample application, or by a part of this collection."""
     known = set(stack.served) | {"up", "ALERTS", "process_start_time_seconds"}
-    known |= names_in(ROOT / "plugins", r"\bmainstay_[a-z_]+\b") | {
-        name for path in (ROOT / "roles").rglob("*.j2") for name in re.findall(r"\bmainstay_acme_[a-z_]+\b", path.read_text())
-    }
+    known |= own_metrics()
     application = names_in(ROOT / "tests/fixtures/app/src", r"\"(ledger_[a-z_]+)\"")
     known |= application | {f"{name}_bucket" for name in application}
     known |= names_in(pathlib.Path("/usr/lib/python3/dist-packages/patroni"), r"\bpatroni_[a-z_]+\b")
