@@ -14,7 +14,21 @@ import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from documents import DOCUMENTS, OF_THE_READER, ROOT, Wrong, blocks, check_command, commands, comment_commands, exists, playbooks, role_variables, spans, words_of
+from documents import (
+    DOCUMENTS,
+    OF_THE_READER,
+    ROOT,
+    Wrong,
+    blocks,
+    check_command,
+    commands,
+    comment_commands,
+    exists,
+    playbooks,
+    role_variables,
+    spans,
+    words_of,
+)
 
 # Pages that are made while the site is built; whether links to them arrive is found out there (make docs).
 MADE = ("docs/reference/", "docs/project/")
