@@ -4,7 +4,8 @@
 """Restarts and scales services of ECS that run.
 
 ECS API reference, ``UpdateService``: with forceNewDeployment ECS replaces the tasks by new ones of the same definition, as many at a time as the service's
-deploymentConfiguration lets it. ``Deployment``: rolloutState of the deployment with this id; with the circuit breaker another one takes its place when it fails.
+deploymentConfiguration lets it. ``Deployment``: rolloutState of the deployment with this id; with the circuit breaker another one takes its place when it
+fails.
 """
 
 from __future__ import annotations
