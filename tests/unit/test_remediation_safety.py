@@ -35,7 +35,7 @@ ENTRY_POINTS = {
 CACHE_COMMANDS = {"apt": ["apt-get", "clean"], "journal": ["journalctl", "--vacuum-size={{ remediate_journal_keep }}"]}
 KEYWORDS = {
     "name", "when", "vars", "register", "delegate_to", "become", "run_once", "no_log", "block", "rescue", "always", "loop", "changed_when",
-    "ignore_unreachable", "module_defaults",
+    "ignore_unreachable", "module_defaults", "any_errors_fatal",
 }
 
 
