@@ -152,7 +152,8 @@ def plan_promotion(here: Site, there: Site, wish: Wish) -> Plan:
     """
     doing = DOING[PROMOTED]
     if len(here.masters) > 1:
-        raise MainstayError(doing, f"{join(view.address for view in here.masters)} are masters already", "make one a replica of the other; see which has the data")
+        cause = f"{join(view.address for view in here.masters)} are masters already"
+        raise MainstayError(doing, cause, "make one a replica of the other; see which has the data")
     writer = next(iter(there.masters), None)
     if here.masters:
         return _promoted(here.masters[0], here, writer, wish)

@@ -118,4 +118,7 @@ def test_what_it_says() -> None:
         "make 10.1.0.2:6379 a replica of 10.1.0.1:6379",
     ]
     warned = plan(Site((replica(B1, A1), silent(B3))), THERE, Wish(PROMOTED, fenced=True)).warnings
-    assert warned == ("10.0.0.1:6379 still answers as a master; see that no client reaches it", "10.1.0.3:6379 does not answer (no route) and was left as it is")
+    assert warned == (
+        "10.0.0.1:6379 still answers as a master; see that no client reaches it",
+        "10.1.0.3:6379 does not answer (no route) and was left as it is",
+    )
