@@ -73,11 +73,11 @@ class Receiver(http.server.ThreadingHTTPServer):
 
     def received(self, path: str, **labels: str) -> list[dict[str, t.Any]]:
         """The messages to a path that have an alert with these labels, in their order."""
-        return [body for at, _, body in self.messages if at == f"/{path}" and any(labels.items() <= alert["labels"].items() for alert in body["alerts"])]
+        return [body for at, _token, body in self.messages if at == f"/{path}" and any(labels.items() <= alert["labels"].items() for alert in body["alerts"])]
 
     def posted(self, path: str) -> list[dict[str, t.Any]]:
         """The messages to a path in another form."""
-        return [body for at, _, body in self.messages if at == f"/{path}"]
+        return [body for at, _token, body in self.messages if at == f"/{path}"]
 
 
 class Message(http.server.BaseHTTPRequestHandler):

@@ -51,9 +51,6 @@ options:
       name:
         description: Name of the catalogue. The default is O(name).
         type: str
-      store:
-        description: Store of its backups, if it is another one than O(store).
-        type: dict
       method:
         description: For V(postgres), which backups.
         type: str
@@ -245,7 +242,6 @@ def argument_spec() -> dict[str, object]:
         "part": {"type": "str", "required": True, "choices": ["application", "database", "cache", "files", "monitoring"]},
         "kind": {"type": "str", "choices": ["postgres", "redis", "files"]},
         "name": text,
-        "store": {**store["store"], "required": False},
         "method": {"type": "str", "choices": ["logical", "physical"], "default": "logical"},
         "point": {"type": "str", "choices": ["random", "backup"], "default": "random"},
         "queries": {"type": "list", "elements": "dict", "default": [], "options": query},
@@ -286,7 +282,7 @@ def drill_of(params: dict[str, object]) -> sandbox.Drill:
     """
     subjects = []
     for given in params["parts"]:
-        options = {**given, "store": given["store"] or params["store"], "encryption": params["encryption"], "wait_timeout": params["load_timeout"]}
+        options = {**given, "store": params["store"], "encryption": params["encryption"], "wait_timeout": params["load_timeout"]}
         kind = given["kind"] or KINDS.get(given["part"], "files")
         subjects.append(Subject(given["part"], kind, given["name"] or params["name"], options))
     application = None

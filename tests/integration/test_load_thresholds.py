@@ -50,7 +50,8 @@ def load(url: str, p95_ms: int) -> subprocess.CompletedProcess[str]:
     """Run the load test for three seconds, with four users."""
     command = [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--headless", "--only-summary", "--host", url]
     environment = {**os.environ, "LOAD_P95_MS": str(p95_ms), "LOAD_ERROR_PERCENT": "1"}
-    return subprocess.run([*command, "--users", "4", "--spawn-rate", "4", "--run-time", "3s"], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    argv = [*command, "--users", "4", "--spawn-rate", "4", "--run-time", "3s"]
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize(("status", "seconds", "p95_ms", "reason"), [

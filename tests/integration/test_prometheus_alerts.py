@@ -265,7 +265,7 @@ def test_what_follows_from_a_host_that_is_down_is_not_told(stack: Stack) -> None
     stack.running.close()
     page = until(lambda: stack.messages.received("pager", alertname="HostDown"), "the pager rings")[0]
     assert page["status"] == "firing"
-    assert {token for path, token, _ in stack.messages.messages if path == "/pager"} == {f"Bearer {TOKEN}"}
+    assert {token for path, token, _body in stack.messages.messages if path == "/pager"} == {f"Bearer {TOKEN}"}
     stack.other.say("disk")
     until(lambda: stack.suppressed("inhibitedBy", part="disk") == len(stack.managers), "both Alertmanagers keep the fault back")
     stack.wait_a_group()

@@ -104,7 +104,7 @@ def exporter(folder: pathlib.Path, name: str, flag: str = "--web.listen-address"
 @pytest.fixture(scope="module")
 def postgres_figures(home: tuple[pathlib.Path, dict[str, int]], postgres_server: PostgresServer) -> t.Iterator[int]:
     """The exporter of PostgreSQL, of a server that somebody reads the log of."""
-    folder, _ = home
+    folder, _port = home
     (folder / "log").mkdir()
     argv = [f"{postgres_server.bin_dir}/pg_receivewal", "-D", str(folder / "log"), "-h", str(postgres_server.socket_dir), "-p", str(postgres_server.port)]
     argv += ["-U", "postgres", "-S", "reader"]

@@ -11,9 +11,11 @@ import typing as t
 
 import pytest
 from conftest import Run, Runner
-from redis_jobs import SECRET, start_redis  # noqa: F401
-from test_recovery_notice import Receiver, hook  # noqa: F401
-from test_recovery_sandbox import Drills, cache, drills  # noqa: F401
+from redis_jobs import SECRET, start_redis
+from test_recovery_notice import Receiver, hook
+from test_recovery_sandbox import Drills, cache, drills
+
+__all__ = ["cache", "drills", "hook", "start_redis"]
 
 ROLE = "mainstay.ops.recovery_drill"
 Play = t.Callable[..., Run]

@@ -17,11 +17,13 @@ import typing as t
 
 import pytest
 from conftest import AgeKeys, PostgresServer, Runner, free_port, newest_postgresql
-from redis_jobs import SECRET, RedisServer, Starter, start_redis  # noqa: F401
+from redis_jobs import SECRET, RedisServer, Starter, start_redis
 from test_pg_backup_physical import Cluster
 from waiting import until
 
 from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
+
+__all__ = ["start_redis"]
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery.remains import processes_in
 
 Options = dict[str, t.Any]

@@ -48,7 +48,8 @@ def write_inventory(balancer: Balancer, url: str) -> pathlib.Path:
     local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
     variables = {
         "app_host_name": "shop", "app_host_command": ["true"], "app_host_slots": balancer.slots, "app_host_root": str(folder / "app2"),
-        "app_host_balancers": ["lb1"], "remediate_alerts_url": url, "remediate_record_dir": str(folder / "record"), "remediate_kill_switch": str(folder / "off"),
+        "app_host_balancers": ["lb1"], "remediate_alerts_url": url,
+        "remediate_record_dir": str(folder / "record"), "remediate_kill_switch": str(folder / "off"),
     }
     away = {"ansible_host": "127.0.0.1", "ansible_port": free_port(), "ansible_become": False, "remediate_aliases": []}
     groups = {"lb": {"hosts": {"lb1": local}}, "app": {"hosts": {"app1": away, "app2": local}, "vars": variables}}

@@ -184,7 +184,7 @@ def test_a_promotion_elsewhere_stops_the_units_for_good(host: Host, apis: tuple[
     other, own = apis
     assert host.run("check") == (0, "")
     with host.watched():
-        assert until(lambda: (host.folder / "state/own.json").exists(), "the first look")
+        assert until((host.folder / "state/own.json").exists, "the first look")
         other.promoted(3)
         until(lambda: host.running == [], "the end of the units")
     own.stop()
@@ -215,7 +215,7 @@ def test_a_site_that_is_cut_off_stops_itself_and_comes_back(host: Host, apis: tu
     host.settings["witnesses"] = [f"127.0.0.1:{witness.port}"]
     with host.watched():
         other.stop()
-        until(lambda: (host.folder / "state/own.json").exists(), "the first look")
+        until((host.folder / "state/own.json").exists, "the first look")
         assert host.running == ["ledger.target", "patroni.service"]
         witness.stop()
         until(lambda: host.running == [], "the end of the units")

@@ -58,7 +58,7 @@ def test_the_page(run_module: Runner, url: str, tmp_path: pathlib.Path) -> None:
     assert "127.0.0.1" not in page and "ShopDown" not in page
     # One day that nobody knows, one of which the past begins at its end, one that was good, and one half of which was bad.
     bars = page[page.index("class=days"):].split("</div>")[0]
-    assert [bar.split(" ")[0] for bar in bars.split("<i class=")[1:]] == ["quiet", "good", "good", "bad"], bars
+    assert [each.split(" ")[0] for each in bars.split("<i class=")[1:]] == ["quiet", "good", "good", "bad"], bars
     assert SECRET not in page and SECRET not in json.dumps(result)
 
 

@@ -30,7 +30,14 @@ WITH_SURVEY = [
     for entry in awx_data.of(kind)
     if "survey" in entry
 ]
-FORMS = {"str": {"text", "multiplechoice"}, "path": {"text"}, "bool": {"multiplechoice"}, "int": {"integer"}, "float": {"float"}, "list": {"text", "multiselect"}}
+FORMS = {
+    "str": {"text", "multiplechoice"},
+    "path": {"text"},
+    "bool": {"multiplechoice"},
+    "int": {"integer"},
+    "float": {"float"},
+    "list": {"text", "multiselect"},
+}
 DAYS = range(800)
 
 

@@ -55,7 +55,7 @@ def expected(fires: bool) -> set[str]:
 
 def test_every_alert_is_tested_both_ways(alerts: list[tuple[str, dict[str, t.Any]]]) -> None:
     """No alert without a test that makes it fire and one that keeps it quiet; the one that always fires has no quiet one."""
-    names = {rule["alert"] for _, rule in alerts}
+    names = {rule["alert"] for _page, rule in alerts}
     assert len(names) == len(alerts), "two alerts have the same name"
     assert names == expected(fires=True)
     assert names - {"Watchdog"} == expected(fires=False)
@@ -63,7 +63,7 @@ def test_every_alert_is_tested_both_ways(alerts: list[tuple[str, dict[str, t.Any
 
 def test_every_alert_says_what_it_is_about(alerts: list[tuple[str, dict[str, t.Any]]]) -> None:
     """Severity, summary and description."""
-    for _, rule in alerts:
+    for _page, rule in alerts:
         assert rule["labels"]["severity"] in (("none",) if rule["alert"] == "Watchdog" else ("critical", "warning")), rule["alert"]
         assert rule["annotations"]["summary"] and rule["annotations"]["description"], rule["alert"]
 
@@ -81,7 +81,7 @@ def test_every_alert_has_a_runbook(alerts: list[tuple[str, dict[str, t.Any]]]) -
         text = sections(page).get(rule["alert"])
         assert text, f"docs/runbooks/alerts/{page}.md has no heading {rule['alert']}"
         assert [part for part in PARTS if part not in text] == [], rule["alert"]
-    for page in {page for page, _ in alerts}:
+    for page in {page for page, _rule in alerts}:
         assert list(sections(page)) == [rule["alert"] for of, rule in alerts if of == page]
 
 

@@ -120,7 +120,9 @@ def rehearse(drill: Drill) -> Diary:
         os.chmod(folder, 0o711)  # servers run as other users, in folders of theirs below it
         outer.callback(remains.end_processes, folder)
         with contextlib.ExitStack() as keep:
-            restored = all([_restore(drill, subject, f"{folder}/{number}", keep, diary) for number, subject in enumerate(drill.subjects)])
+            # Each is tried, whatever became of those before it.
+            outcomes = [_restore(drill, subject, f"{folder}/{number}", keep, diary) for number, subject in enumerate(drill.subjects)]
+            restored = all(outcomes)
             if drill.application and restored:
                 _try_application(drill, folder, keep, diary, began)
             elif drill.application:
