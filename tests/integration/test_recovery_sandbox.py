@@ -22,9 +22,9 @@ from test_pg_backup_physical import Cluster
 from waiting import until
 
 from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
+from ansible_collections.mainstay.ops.plugins.module_utils._recovery.remains import processes_in
 
 __all__ = ["start_redis"]
-from ansible_collections.mainstay.ops.plugins.module_utils._recovery.remains import processes_in
 
 Options = dict[str, t.Any]
 Result = dict[str, t.Any]
