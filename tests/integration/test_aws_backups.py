@@ -85,7 +85,7 @@ def test_a_platform_is_backed_up_proven_listed_and_restored(platform: Platform) 
     result = platform.record()["parts"]["rds"]["verification"]
     assert (result["status"], result["details"]["databases"][1]["rows"], platform.database.trials()) == ("successful", 2, [])
     listed = platform("list_backups")
-    assert listed.status == 0 and snapshot in listed.output and "verified 20" in listed.output, listed.output
+    assert listed.status == 0 and snapshot in listed.words and "verified 20" in listed.words, listed.output
     refused = platform("restore", backup_aws_target="shop-copy")
     assert refused.status != 0 and "say that it is meant" in refused.output and platform.database.instances() == ["shop"]
     taken = platform("restore", "-e", "confirm=restore")

@@ -16,7 +16,6 @@ import time
 import typing as t
 
 import pytest
-from conftest import closed_port
 
 LOCUSTFILE = pathlib.Path(__file__).resolve().parents[2] / "examples/load/locustfile.py"
 
@@ -67,7 +66,7 @@ def test_limits(status: int, seconds: float, p95_ms: int, reason: str) -> None:
     assert reason in done.stderr and ("Too bad for users" in done.stderr) == bool(reason)
 
 
-def test_a_site_that_is_not_there() -> None:
+def test_a_site_that_is_not_there(closed_port: int) -> None:
     """It fails as well."""
-    done = load(f"http://127.0.0.1:{closed_port()}", 60_000)
+    done = load(f"http://127.0.0.1:{closed_port}", 60_000)
     assert done.returncode == 1 and "Too bad for users" in done.stderr
