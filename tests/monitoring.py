@@ -37,7 +37,11 @@ def daemon(folder: pathlib.Path, port: int, argv: t.Sequence[str], **environment
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def relocate(folder: pathlib.Path) -> None:
