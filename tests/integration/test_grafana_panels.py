@@ -205,7 +205,7 @@ def test_the_role_writes_them(tmp_path: pathlib.Path) -> None:
     ]
     assert [run.returncode for run in runs] == [0, 0, 0], runs[0].stdout + runs[1].stdout
     assert [re.search(r"changed=(\d+)", run.stdout)[1] for run in runs] == ["1", "1", "0"]  # type: ignore[index]
-    assert all("Sentinel" not in run.stdout for run in runs)
+    assert all("Sentinel$" not in run.stdout for run in runs)
     assert {path.name for path in (tmp_path / "dashboards").iterdir()} == {path.name for path in PATHS}
     source = tmp_path / "etc" / "provisioning" / "datasources" / "mainstay.yaml"
     assert "http://mon1:9090" in source.read_text() and "Sentinel$$4" in source.read_text() and source.stat().st_mode & 0o007 == 0
