@@ -34,6 +34,7 @@ ELSEWHERE = {
     "node_nf_conntrack_entries": "a host with a firewall",
     "node_nf_conntrack_entries_limit": "a host with a firewall",
     "node_textfile_scrape_error": "a host with files of figures",
+    "prometheus_remote_storage_queue_highest_sent_timestamp_seconds": "a remote write that has sent something",
 }
 #: Of the replicas and Sentinels.
 CLUSTER = re.compile(r"redis_(connected_slave|master_link|sentinel|errors_total|config_maxclients)")
