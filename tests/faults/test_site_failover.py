@@ -337,6 +337,6 @@ def test_an_old_site_that_takes_writes_again_ends_the_run(sites: Sites) -> None:
     """Unfenced, it comes back as a primary: a write that is tried there succeeds, and the run says so instead of going on."""
     sites.a.postgres.members[0].server.start()
     sites.a.redis.servers[0].start()
-    until(lambda: sites.a.postgres.leader(), "the return of site a", 90)
+    until(sites.a.postgres.leader, "the return of site a", 90)
     status, output = sites.run(sites.a, sites.b, *confirmed(sites.b), "-e", 'site_failover_forced_reason="a test"')
     assert status != 0 and f"a write was accepted at {sites.a.address} of site_a" in output and "The phase fence failed" in output, output
