@@ -12,11 +12,12 @@ import signal
 
 
 def children(pid: int) -> list[int]:
-    """Return the child processes of a process."""
+    """Return the child processes of a process; none of one that is gone."""
     found: list[int] = []
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
+    with contextlib.suppress(OSError):  # of the folder itself, which may go while it is read
+        for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(word) for word in path.read_text().split()]
     return found
 
 

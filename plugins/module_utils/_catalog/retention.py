@@ -168,7 +168,8 @@ def _apply_rails(
         if not item.regular:
             reasons[item.id].append("it is of data that a restore replaced")
     for item in found:
-        if (now - item.moment).total_seconds() < policy.grace_seconds:
+        # The clock of whoever made a backup may be ahead of this one's: a period of 0 is none, whatever they say.
+        if policy.grace_seconds and (now - item.moment).total_seconds() < policy.grace_seconds:
             reasons[item.id].append(f"younger than {_span(policy.grace_seconds)} (grace)")
 
 

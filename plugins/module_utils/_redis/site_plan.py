@@ -157,7 +157,7 @@ def plan_promotion(here: Site, there: Site, wish: Wish) -> Plan:
     writer = next(iter(there.masters), None)
     if here.masters:
         return _promoted(here.masters[0], here, writer, wish)
-    target = _furthest(here, doing)
+    target = _candidate(here, writer if wish.planned else None, doing)
     follow = tuple((view.address, target.address) for view in here.answering if view is not target)
     handed = [view for view in there.answering if _facts(view).master in here.names]
     if handed and writer is None:
@@ -183,11 +183,13 @@ def _promoted(master: ServerView, here: Site, writer: ServerView | None, wish: W
     return Plan(follow=follow, master=master.address)
 
 
-def _furthest(here: Site, doing: str) -> ServerView:
+def _candidate(here: Site, writer: ServerView | None, doing: str) -> ServerView:
+    """Return the server to promote: the one that follows the writer whose writes will be held, so that the others need not change; else the furthest."""
     ready = [view for view in here.answering if not _facts(view).loading and not _facts(view).sync_in_progress]
     if not ready:
         raise MainstayError(doing, "every server that answers is being synchronised or loads its data, and has none to offer", "wait, then try again")
-    return max(ready, key=lambda view: _facts(view).offset)
+    follows = None if writer is None else _name(writer.address)
+    return max(ready, key=lambda view: (follows is not None and view.is_linked and _facts(view).master == follows, _facts(view).offset))
 
 
 def loss(target: ServerView, writer: ServerView | None) -> tuple[int | None, float | None]:

@@ -168,6 +168,7 @@ class TestRails:
             pytest.param(
                 Policy(keep_last=1, min_good=1), [backup("b", HOUR), backup("a", 23 * HOUR), backup("x")], {"a", "b"}, ("a", "younger than 24h"), id="grace"
             ),
+            pytest.param(ONE, [backup("c", DAY), backup("b", -HOUR, good=False), backup("a")], {"c"}, ("b", "its newest verification failed"), id="no-grace"),
             pytest.param(
                 Policy(keep_last=1, min_good=1),
                 [backup("b", HOUR), backup("a", 2 * HOUR, good=False), backup("x", good=False)],

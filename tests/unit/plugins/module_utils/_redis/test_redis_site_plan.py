@@ -97,6 +97,9 @@ def test_refusals(here: Site, there: Site, options: dict[str, t.Any], words: str
         (Site((replica(B1, A1, 90, **DOWN), replica(B2, B1, 95))), GONE, {"fenced": True}, Plan(None, B2, ((B1, B2),), B2, None, 1.0)),
         (Site((replica(B1, A1, 70), silent(B2))), THERE, {"fenced": True}, Plan(None, B1, (), B1, 30, 1.0)),
         (HERE, THERE, {"planned": True}, Plan(A1, B1, ((B2, B1),), B1, 0, 0.0)),
+        # The head, although the one behind it was asked a moment later, unless the head cannot be had.
+        (Site((replica(B1, A1, 90), replica(B2, B1, 95))), THERE, {"planned": True}, Plan(A1, B1, ((B2, B1),), B1, 0, 0.0)),
+        (Site((replica(B1, A1, 90, **DOWN), replica(B2, A2, 95))), THERE, {"planned": True}, Plan(A1, B2, ((B1, B2),), B2, 0, 0.0)),
         # Cut off: the source's master is a replica already.
         (CUT, Site((replica(A1, B1),)), {"planned": True}, Plan(None, B1, ((B2, B1),), B1, 0, 0.0)),
         (Site((master(B1), replica(B2, B1))), GONE, {}, Plan(None, None, (), B1, 0, 0.0)),
