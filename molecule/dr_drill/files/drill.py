@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import urllib.error
 import urllib.request
 
 from ansible_collections.mainstay.ops.plugins.module_utils._lab.runtime import find_runtime
-from drills.lab import ROOT, Lab
+from drills.lab import ROOT, Lab, environment
 
 HERE = pathlib.Path(__file__).resolve().parent
 A, B = ("a1", "a2", "a3"), ("b1", "b2", "b3")
@@ -51,7 +50,7 @@ class Drill:
             AssertionError: it failed.
         """
         argv = ["ansible-playbook", "-i", str(ROOT / "inventories/lab_dr"), str(ROOT / path), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=ROOT, env=dict(os.environ))
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=ROOT, env=environment(self.lab.name, self.lab.hosts))
         with (self.artifacts / "playbooks.log").open("a", encoding="utf-8") as file:
             file.write(f"{' '.join(argv)}\n{done.stdout}{done.stderr}\n")
         assert done.returncode == 0, f"{path}: {done.stdout[-3000:]}"
