@@ -608,6 +608,11 @@ seconds:
   type: float
   returned: when the checks were run
   sample: 3.214
+ended:
+  description: When the last answer was judged, in seconds since 1970; for a probe that waits, when what it waits for was seen.
+  type: float
+  returned: when the checks were run
+  sample: 1795865727.244
 counts:
   description: How many checks there are of each status, and in all.
   type: dict
@@ -710,6 +715,7 @@ def result_of(status: str, outcomes: list[Outcome], totals: Statistics, seconds:
         "checks": [dataclasses.asdict(outcome) for outcome in outcomes],
         "samples": dataclasses.asdict(totals),
         "seconds": round(seconds, 3),
+        "ended": round(time.time(), 3),
         "counts": {**counts, "total": len(outcomes)},
         **counts,
     }

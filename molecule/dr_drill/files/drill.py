@@ -38,6 +38,7 @@ class Drill:
         artifacts.mkdir(parents=True, exist_ok=True)
         self.log = artifacts / "client.jsonl"
         self.log.unlink(missing_ok=True)
+        self.missed: list[str] = []
 
     def address(self, host: str) -> str:
         """Return a host's address."""
@@ -142,7 +143,7 @@ class Drill:
         return figures
 
     def compare(self, how: str, lost_at: float) -> dict[str, t.Any]:
-        """Hold the report against the client's log."""
+        """Hold the report against the client's log; a target that is missed ends the drill when all else was seen."""
         entries = self.acknowledged()
         report = json.loads((self.artifacts / how.replace(" ", "_") / "report.json").read_text())
         rows = {int(line) for line in self.sql(B, "SELECT number FROM numbered").split()}
@@ -156,9 +157,11 @@ class Drill:
         }
         (self.artifacts / f"{how.replace(' ', '_')}.json").write_text(json.dumps(figures, indent=2))
         print(json.dumps(figures), flush=True)
-        assert figures["rto_seconds"] <= RTO_SECONDS and figures["rpo_seconds"] <= RPO_SECONDS, figures
-        for name in ("rto_seconds", "rpo_seconds"):
-            assert abs(figures[name] - figures[f"reported_{name}"]) <= AGREE_SECONDS, figures
+        for name, limit in (("rto_seconds", RTO_SECONDS), ("rpo_seconds", RPO_SECONDS)):
+            if figures[name] > limit:
+                self.missed.append(f"{how}: {name} is {figures[name]}, more than {limit:g}")
+            if abs(figures[name] - figures[f"reported_{name}"]) > AGREE_SECONDS:
+                self.missed.append(f"{how}: {name} is {figures[name]} by the client's log and {figures[f'reported_{name}']} by the report")
         return figures
 
 
@@ -173,6 +176,7 @@ def main() -> None:
     for how in ("cut off", "killed"):
         drill.round(how)
     again = drill.playbook("molecule/dr_drill/converge.yml")
+    assert not drill.missed, drill.missed
     assert "changed=0" in again and not [line for line in again.splitlines() if "changed=" in line and "changed=0" not in line], again[-2000:]
 
 

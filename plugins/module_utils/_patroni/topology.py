@@ -192,20 +192,21 @@ def look(client: Client) -> View:
 def first(client: Client, path: str) -> Answer:
     """Read from the first endpoint that answers well, and begin with that one next time.
 
+    The others are asked at once when the first one fails: a site that is silent costs two timeouts, however many members it has.
+
     Raises:
         Unreachable: none did; the sentence has the cause of each.
     """
     causes = []
-    for endpoint in client.endpoints:
-        try:
-            answer = client.get(endpoint, path)
-        except Unreachable as error:
-            causes.append(error.cause)
-            continue
-        if answer.status == 200:
-            client.endpoints = (endpoint, *(other for other in client.endpoints if other != endpoint))
-            return answer
-        causes.append(f"{endpoint}: {answer.words()}")
+    for endpoints in (client.endpoints[:1], client.endpoints[1:]):
+        for endpoint, answer in zip(endpoints, client.get_all([(endpoint, path) for endpoint in endpoints])):
+            if isinstance(answer, Unreachable):
+                causes.append(answer.cause)
+            elif answer.status == 200:
+                client.endpoints = (endpoint, *(other for other in client.endpoints if other != endpoint))
+                return answer
+            else:
+                causes.append(f"{endpoint}: {answer.words()}")
     raise Unreachable("read the cluster from Patroni", "; ".join(causes), REACH)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 import typing as t
 
 import pytest
@@ -23,7 +24,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client impor
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.config import Needs
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.overview import Witness, compare, lacks
-from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import Member, Problem, View, build, join, judge
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import Member, Problem, View, build, first, join, judge
 
 PLACE = Endpoint("127.0.0.1", 8008, True)
 LEADER = Member("data1", "leader", "running", PLACE, timeline=3, system_identifier="1")
@@ -313,3 +314,37 @@ def test_members_are_waited_for_until_they_have_acted(monkeypatch: pytest.Monkey
         reconcile.await_acted(Rounds((100, 100), (106, 105)), two, 5, 0.05)
     # One that does not answer is no reason to wait.
     reconcile.await_acted(Rounds((100, 100), (106, 100)), with_member(two, "data2", unreachable="refused"), 5, 0)
+
+
+class Silent(Client):
+    """A client whose endpoints but the last one do not answer; all but the first are answered for only once they are asked at the same time."""
+
+    def __init__(self, *ports: int) -> None:
+        """Prepare it for endpoints of these ports."""
+        super().__init__([Endpoint("127.0.0.1", port, True) for port in ports], None, None, None, 1.0)
+        self.asked, self.together = list[int](), threading.Barrier(len(ports) - 1)
+
+    def get(self, endpoint: Endpoint, path: str) -> Answer:
+        """Return the last one's answer."""
+        self.asked.append(endpoint.port)
+        if len(self.asked) > 1:
+            self.together.wait(10)
+        if endpoint != self.endpoints[-1]:
+            raise Unreachable(f"read {path}", f"{endpoint.port} is silent")
+        return Answer(endpoint, 200, "{}")
+
+
+class Dark(Silent):
+    """A client of whose endpoints none answers."""
+
+    def get(self, endpoint: Endpoint, path: str) -> Answer:
+        """Refuse."""
+        raise Unreachable(f"read {path}", f"{endpoint.port} is silent")
+
+
+def test_a_silent_endpoint_is_waited_for_once() -> None:
+    client = Silent(1, 2, 3)
+    assert first(client, "/cluster").endpoint.port == 3
+    assert [endpoint.port for endpoint in client.endpoints] == [3, 1, 2] and client.asked[0] == 1
+    with pytest.raises(Unreachable, match="1 is silent; 2 is silent"):
+        first(Dark(1, 2), "/cluster")
