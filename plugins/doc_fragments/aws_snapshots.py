@@ -44,14 +44,8 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description:
-      - Seconds for each thing that AWS does in its own time, such as a snapshot, a copy, or the making of an instance.
-      - What is not done by then goes on in AWS, and the next run waits for it.
-    type: int
     default: 7200
   poll_interval:
-    description: Seconds between two looks.
-    type: float
     default: 15
 """
 

@@ -43,6 +43,7 @@ extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.attributes.progress
   - mainstay.ops.aws_snapshots.keep
+  - mainstay.ops.aws_waits
   - mainstay.ops.catalog.retention
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -125,7 +126,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache import ElastiCache
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_backup import Job
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import keep_argument_spec, refuse_waits
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import refuse_waits
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import keep_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 RESULTS = ("changed", "actions", "backup", "recoverable_from", "recoverable_to", "kept", "pruned", "phases", "seconds", "diff")

@@ -117,6 +117,7 @@ extends_documentation_fragment:
   - mainstay.ops.attributes.progress
   - mainstay.ops.aws_snapshots
   - mainstay.ops.aws_snapshots.keep
+  - mainstay.ops.aws_waits
   - mainstay.ops.catalog.retention
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -249,10 +250,11 @@ import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import refuse_waits
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Rds
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_backup import Job
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_instances import Instances
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import refuse_waits, snapshot_argument_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import snapshot_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Copy
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError

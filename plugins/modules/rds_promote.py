@@ -53,16 +53,13 @@ options:
     description: File with AWS's certificate authorities for O(ssl_mode=verify-ca) and O(ssl_mode=verify-full).
     type: path
   wait_timeout:
-    description: Seconds for each thing that AWS does in its own time. A promotion that is not through by then goes on, and the next run waits for it.
-    type: int
     default: 3600
   poll_interval:
-    description: Seconds between two looks.
-    type: float
     default: 15
 extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.attributes.progress
+  - mainstay.ops.aws_waits
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -137,7 +134,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import client
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Rds
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_promote import Promoter, Promotion
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import refuse_waits
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import refuse_waits, wait_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Watch
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
@@ -154,8 +151,7 @@ def argument_spec() -> dict[str, t.Any]:
         "login_db": {"type": "str", "default": "postgres"},
         "ssl_mode": {"type": "str", "default": "require", "choices": ["require", "verify-ca", "verify-full"]},
         "ca_cert": {"type": "path"},
-        "wait_timeout": {"type": "int", "default": 3600},
-        "poll_interval": {"type": "float", "default": 15},
+        **wait_argument_spec(3600, 15),
     }
 
 

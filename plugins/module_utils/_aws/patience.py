@@ -9,9 +9,25 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils import _progress
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 T = t.TypeVar("T")
+
+
+def wait_argument_spec(timeout: int, interval: float) -> dict[str, t.Any]:
+    """Return the options of the fragment ``mainstay.ops.aws_waits`` with a module's defaults, in seconds."""
+    return {"wait_timeout": {"type": "int", "default": timeout}, "poll_interval": {"type": "float", "default": interval}}
+
+
+def refuse_waits(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse numbers that cannot be waited by.
+
+    Raises:
+        InvalidInput: so.
+    """
+    for name in ("wait_timeout", "poll_interval"):
+        if params[name] <= 0:
+            raise InvalidInput("wait for AWS", f"{name} is {params[name]}", "give more than 0 seconds")
 
 
 class Patience:

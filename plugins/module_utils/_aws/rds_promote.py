@@ -18,10 +18,11 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import Aw
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import Patience
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Rds, Row, refuse_missing, tags_of
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_instances import pending, refuse_unready, wait_serving
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_login import login_to, wait_login
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Watch
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, value
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import value
 
 FROM = "mainstay:promoted-from"
 """The tag that is set before a promotion: by it a replica that was promoted is told from an instance that never was one."""
@@ -174,20 +175,11 @@ class Promoter:
         if not self.params["login_password"]:
             warnings.append("it was not seen whether the instance takes writes, since login_password is not given")
             return None
-        endpoint = instance["Endpoint"]
         user = self.params["login_user"] or instance["MasterUsername"]
-        ssl = {"ssl_mode": self.params["ssl_mode"], "ca_cert": self.params["ca_cert"]}
-        login = Login(endpoint["Address"], endpoint["Port"], user, self.params["login_password"], self.params["login_db"], **ssl)
-
-        def attempt() -> str:
-            try:
-                with connect(login) as connection:
-                    return "" if value(connection, WRITABLE) else "it is read-only"
-            except MainstayError as error:
-                return error.cause.splitlines()[-1]
-
+        login = login_to(instance, self.params, user, self.params["login_password"], self.params["login_db"])
         with timed(phases, "writable"):
-            self._patience().wait(f"write to the instance {self.name}", attempt, lambda problem: problem)
+            doing = f"write to the instance {self.name}"
+            wait_login(login, doing, self._patience(), lambda connection: "" if value(connection, WRITABLE) else "it is read-only")
         return True
 
 

@@ -20,6 +20,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import Aw
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import Patience
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Rds, Row, tags_of
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_instances import Instances, wait_serving
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_login import login_to, wait_login
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_place import plan_trial
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Keeper, Outcome
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshots import Snapshot, Trial
@@ -29,7 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest imp
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, VerificationFailed, rto_seconds, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.integrity import Examination, examine
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query
 
@@ -170,17 +171,12 @@ class Verifier:
                 raise
         with timed(phases, "connect"):
             self.instances.change(trial, MasterUserPassword=password)
-            login = self._login(instance, password)
+            login = login_to(instance, self.params, instance["MasterUsername"], password, "postgres")
             self._wait_login(login, trial, self.keeper.patience(beat))
         with timed(phases, "check"):
             beat.hold(self.params["check_timeout"] + LEASE)
             queries = tuple(Query(**query) for query in self.params["verify_queries"])
             return examine(login, Examination(queries, CLOSED, self.params["check_timeout"]))
-
-    def _login(self, instance: Row, password: str) -> Login:
-        endpoint = instance["Endpoint"]
-        ssl = {"ssl_mode": self.params["ssl_mode"], "ca_cert": self.params["ca_cert"]}
-        return Login(endpoint["Address"], endpoint["Port"], instance["MasterUsername"], password, "postgres", **ssl)
 
     @staticmethod
     def _wait_login(login: Login, trial: str, patience: Patience) -> None:
@@ -189,16 +185,8 @@ class Verifier:
         Raises:
             MainstayError: nobody could until the time was over.
         """
-
-        def attempt() -> str:
-            try:
-                with connect(login):
-                    return ""
-            except MainstayError as error:
-                return error.cause.splitlines()[-1]
-
         try:
-            patience.wait(f"log in to the instance {trial}", attempt, lambda problem: problem)
+            wait_login(login, f"log in to the instance {trial}", patience)
         except MainstayError as error:
             step = "run it where the database's subnets can be reached, such as a host in the VPC, and see the security groups"
             raise MainstayError(error.doing, error.cause, step) from error

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import wait_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.spec import backup_argument_spec
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
 
 def keep_argument_spec() -> dict[str, t.Any]:
@@ -17,8 +17,7 @@ def keep_argument_spec() -> dict[str, t.Any]:
     return {
         **{name: known[name] for name in ("backup_id", "max_age", "retention", "labels")},
         "force": {"type": "bool", "default": False},
-        "wait_timeout": {"type": "int", "default": 7200},
-        "poll_interval": {"type": "float", "default": 15},
+        **wait_argument_spec(7200, 15),
     }
 
 
@@ -26,14 +25,3 @@ def snapshot_argument_spec() -> dict[str, t.Any]:
     """Return those, and the options of the fragment ``mainstay.ops.aws_snapshots``."""
     known = backup_argument_spec()
     return {**keep_argument_spec(), **{name: known[name] for name in ("rto_target", "rpo_target")}}
-
-
-def refuse_waits(params: t.Mapping[str, t.Any]) -> None:
-    """Refuse numbers that cannot be waited by.
-
-    Raises:
-        InvalidInput: so.
-    """
-    for name in ("wait_timeout", "poll_interval"):
-        if params[name] <= 0:
-            raise InvalidInput("wait for AWS", f"{name} is {params[name]}", "give more than 0 seconds")

@@ -74,19 +74,10 @@ def result_of(outcome: Outcome, seconds: float) -> dict[str, t.Any]:
     snapshot = outcome.snapshot
     moment = to_text(snapshot.moment) if snapshot else None
     return {
-        "changed": bool(outcome.actions),
-        "actions": outcome.actions,
+        **states.common_result(outcome, seconds),
         "backup": snapshot.plain() if snapshot else None,
         "recoverable_from": moment,
         "recoverable_to": moment,
-        "verification": outcome.verification,
-        "restored": outcome.restored,
-        "expected_seconds": outcome.expected_seconds,
-        "kept": outcome.kept,
-        "pruned": outcome.pruned,
-        "phases": outcome.phases,
-        "seconds": round(seconds, 3),
-        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
     }
 
 

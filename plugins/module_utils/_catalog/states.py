@@ -35,6 +35,27 @@ def due(newest: Backup | None, max_age: int, now: datetime.datetime) -> bool:
     return newest is None or not max_age or (now - newest.require_manifest().recoverable_to).total_seconds() > max_age
 
 
+def common_result(outcome: Outcome, seconds: float) -> dict[str, t.Any]:
+    """Return what the result of every such module holds, wherever its backups are.
+
+    Args:
+        outcome: what was found and done.
+        seconds: how long it took.
+    """
+    return {
+        "changed": bool(outcome.actions),
+        "actions": outcome.actions,
+        "verification": outcome.verification,
+        "restored": outcome.restored,
+        "expected_seconds": outcome.expected_seconds,
+        "kept": outcome.kept,
+        "pruned": outcome.pruned,
+        "phases": outcome.phases,
+        "seconds": round(seconds, 3),
+        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
+    }
+
+
 def result_of(outcome: Outcome, catalogue: Catalogue, seconds: float) -> dict[str, t.Any]:
     """Return the module's result.
 
@@ -45,19 +66,10 @@ def result_of(outcome: Outcome, catalogue: Catalogue, seconds: float) -> dict[st
     """
     manifest = outcome.backup.manifest if outcome.backup else None
     return {
-        "changed": bool(outcome.actions),
-        "actions": outcome.actions,
+        **common_result(outcome, seconds),
         "backup": catalogue.summary(outcome.backup) if outcome.backup else None,
         "bytes_stored": manifest.bytes_stored if manifest else 0,
         "bytes_plain": manifest.bytes_plain if manifest else 0,
         "recoverable_from": to_text(manifest.recoverable_from) if manifest else None,
         "recoverable_to": to_text(manifest.recoverable_to) if manifest else None,
-        "verification": outcome.verification,
-        "restored": outcome.restored,
-        "expected_seconds": outcome.expected_seconds,
-        "kept": outcome.kept,
-        "pruned": outcome.pruned,
-        "phases": outcome.phases,
-        "seconds": round(seconds, 3),
-        "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.after}},
     }
