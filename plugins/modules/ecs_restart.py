@@ -12,29 +12,21 @@ version_added: "0.1.0"
 description:
   - Has ECS start new tasks of the same task definition in place of those that run, one service after the other, and waits until they are healthy.
   - A service goes on serving meanwhile, as far as its own deployment configuration lets it.
-  - Fails if the new tasks do not come up, or if a deployment is not through.
+  - Fails if the new tasks do not come up.
+  - Refuses to work while a deployment is not through, by M(mainstay.ops.ecs_bluegreen) or by ECS, and says who deploys and since when.
 options:
-  cluster:
-    description: Name or ARN of the cluster.
-    type: str
-    required: true
   services:
     description:
       - Names of the services. Those without tasks, such as the idle colour of a blue/green pair, stay as they are.
-    type: list
-    elements: str
-    required: true
   wait_timeout:
-    description: Seconds for the new tasks of one service. What is not through by then goes on in ECS.
-    type: int
     default: 1800
   poll_interval:
-    description: Seconds between two looks.
-    type: float
     default: 10
 extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.attributes.progress
+  - mainstay.ops.aws_waits
+  - mainstay.ops.ecs_services
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -68,6 +60,19 @@ services:
   description: Each service that was restarted with C(deployment) (its id; in check mode that of the running one) and C(tasks).
   type: dict
   returned: success
+reason:
+  description:
+    - Why nothing was done. V(locked) (a deployment by M(mainstay.ops.ecs_bluegreen) goes on), V(paused) or V(interrupted) (one is not finished).
+  type: str
+  returned: failure, where a deployment is in the way
+holder:
+  description: Who deploys.
+  type: str
+  returned: with RV(reason)
+since:
+  description: When that deployment began (UTC); empty if that was not kept.
+  type: str
+  returned: with RV(reason)
 seconds:
   description: Seconds of the whole run.
   type: float
@@ -82,9 +87,10 @@ import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import LazyClient, client
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.deployment_guard import Guard, guard_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs_operations import Operations
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import refuse_waits
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import refuse_waits, wait_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Autoscaling
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
@@ -92,10 +98,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
     return {
-        "cluster": {"type": "str", "required": True},
-        "services": {"type": "list", "elements": "str", "required": True},
-        "wait_timeout": {"type": "int", "default": 1800},
-        "poll_interval": {"type": "float", "default": 10},
+        **guard_argument_spec(),
+        **wait_argument_spec(1800, 10),
     }
 
 
@@ -107,7 +111,8 @@ def main() -> None:
         refuse_waits(module.params)
         ecs = Ecs(client(module, "ecs", "ThrottlingException"), cluster)
         scaling = Autoscaling(LazyClient(lambda: client(module, "application-autoscaling", "ThrottlingException")), cluster)
-        result = Operations(ecs, scaling, module.params, module.check_mode).restart()
+        guard = Guard(LazyClient(lambda: client(module, "ssm", "ThrottlingException")), module.params)
+        result = Operations(ecs, scaling, guard, module.params, module.check_mode).restart()
     except MainstayError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(**result)

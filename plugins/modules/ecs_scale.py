@@ -12,18 +12,12 @@ version_added: "0.1.0"
 description:
   - Sets the number of tasks of the service that runs, and the bounds of its autoscaling, and waits until as many tasks run.
   - Refuses a number that the autoscaling would put back.
+  - Refuses to work while a deployment is not through, by M(mainstay.ops.ecs_bluegreen) or by ECS, and says who deploys and since when.
 options:
-  cluster:
-    description: Name or ARN of the cluster.
-    type: str
-    required: true
   services:
     description:
       - Names of the services, of which one has tasks, such as both colours of a blue/green pair. The idle one stays as it is.
       - With tasks in more than one it is refused, since a deployment goes on then.
-    type: list
-    elements: str
-    required: true
   desired_count:
     description: How many tasks there are to be.
     type: int
@@ -34,16 +28,14 @@ options:
     description: The most tasks that the autoscaling starts. More are lowered to it.
     type: int
   wait_timeout:
-    description: Seconds for the tasks. What is not through by then goes on in ECS.
-    type: int
     default: 1800
   poll_interval:
-    description: Seconds between two looks.
-    type: float
     default: 10
 extends_documentation_fragment:
   - mainstay.ops.attributes
   - mainstay.ops.attributes.progress
+  - mainstay.ops.aws_waits
+  - mainstay.ops.ecs_services
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -80,6 +72,19 @@ service:
   description: The service with C(name), C(tasks), and C(least) and C(most) of its autoscaling, which are empty without one.
   type: dict
   returned: success
+reason:
+  description:
+    - Why nothing was done. V(locked) (a deployment by M(mainstay.ops.ecs_bluegreen) goes on), V(paused) or V(interrupted) (one is not finished).
+  type: str
+  returned: failure, where a deployment is in the way
+holder:
+  description: Who deploys.
+  type: str
+  returned: with RV(reason)
+since:
+  description: When that deployment began (UTC); empty if that was not kept.
+  type: str
+  returned: with RV(reason)
 seconds:
   description: Seconds of the whole run.
   type: float
@@ -94,9 +99,10 @@ import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.client import LazyClient, client
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.deployment_guard import Guard, guard_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs_operations import Operations
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import refuse_waits
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import refuse_waits, wait_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Autoscaling
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
@@ -104,13 +110,11 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Mainst
 def argument_spec() -> dict[str, t.Any]:
     """Return the module's options."""
     return {
-        "cluster": {"type": "str", "required": True},
-        "services": {"type": "list", "elements": "str", "required": True},
+        **guard_argument_spec(),
         "desired_count": {"type": "int"},
         "min_capacity": {"type": "int"},
         "max_capacity": {"type": "int"},
-        "wait_timeout": {"type": "int", "default": 1800},
-        "poll_interval": {"type": "float", "default": 10},
+        **wait_argument_spec(1800, 10),
     }
 
 
@@ -122,7 +126,8 @@ def main() -> None:
         refuse_waits(module.params)
         ecs = Ecs(client(module, "ecs", "ThrottlingException"), cluster)
         scaling = Autoscaling(LazyClient(lambda: client(module, "application-autoscaling", "ThrottlingException")), cluster)
-        result = Operations(ecs, scaling, module.params, module.check_mode).scale()
+        guard = Guard(LazyClient(lambda: client(module, "ssm", "ThrottlingException")), module.params)
+        result = Operations(ecs, scaling, guard, module.params, module.check_mode).scale()
     except MainstayError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(**result)

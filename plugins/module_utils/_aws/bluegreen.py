@@ -356,6 +356,7 @@ class BlueGreen:
             old_count=move.old_count,
             test=test,
             back=move.back,
+            began=time.time(),
             **self._identity(),
         )
 

@@ -245,6 +245,7 @@ class Record:
         scaling: what was suspended of the autoscaling before it, by service.
         migrated: whether the migration has ended well.
         back: whether this goes back to an older release.
+        began: when it began (Unix time); 0 if that was not kept.
     """
 
     token: str
@@ -266,6 +267,7 @@ class Record:
     scaling: t.Mapping[str, t.Mapping[str, bool]] = dataclasses.field(default_factory=dict)
     migrated: bool = False
     back: bool = False
+    began: float = 0.0
 
     @property
     def text(self) -> str:

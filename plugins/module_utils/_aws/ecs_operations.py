@@ -14,9 +14,11 @@ import dataclasses
 import time
 import typing as t
 
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.deployment_guard import Guard
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import Patience
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Autoscaling
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 Row = t.Mapping[str, t.Any]
@@ -55,6 +57,20 @@ def rollout(service: Row, deployment: str, doing: str) -> str:
     if row.get("rolloutState") == "COMPLETED":
         return ""
     return f"{row['runningCount']} of {row['desiredCount']} new tasks run"
+
+
+def refuse_rollout(services: t.Iterable[Row], doing: str) -> None:
+    """Refuse services whose deployment ECS is not through with; it does not tell who has begun it.
+
+    Raises:
+        InvalidInput: so.
+    """
+    for service in services:
+        if len(service["deployments"]) > 1:
+            newest = primary(service)
+            what, since = newest["taskDefinition"].rpartition("/")[2], to_text(newest["createdAt"])
+            cause = f"a deployment of {service['serviceName']} is not through: ECS brings it to {what} since {since}"
+            raise InvalidInput(doing, cause, "wait until its old tasks are gone, or stop that deployment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,26 +123,29 @@ class Operations:
     Args:
         ecs: the calls, and the cluster.
         scaling: those of the autoscaling.
+        guard: tells of deployments, which are left alone.
         params: the module's options.
         check_mode: whether nothing may change.
     """
 
     ecs: Ecs
     scaling: Autoscaling
+    guard: Guard
     params: t.Mapping[str, t.Any]
     check_mode: bool
 
     def restart(self) -> dict[str, t.Any]:
         """Have new tasks in place of those that run, one service after the other; return the module's result."""
         began, wanted = time.monotonic(), list(self.params["services"])
+        doing = f"restart {' and '.join(wanted)}"
         found = self.ecs.services(wanted)
-        names = running(found, wanted, "restart the services")
-        busy = [name for name in names if len(found[name]["deployments"]) > 1]
-        if busy:
-            raise InvalidInput("restart the services", f"a deployment of {', '.join(busy)} is not through", "wait for it")
+        names = running(found, wanted, doing)
+        self.guard.refuse(doing)
+        refuse_rollout([found[name] for name in names], doing)
         before = {name: primary(found[name])["id"] for name in names}
         after = dict(before)
         for name in [] if self.check_mode else names:
+            self.guard.refuse(f"restart {name}")
             after[name] = primary(self.ecs.update(name, forceNewDeployment=True))["id"]
             self._wait(name, after[name])
         actions = [f"replace the {found[name]['desiredCount']} tasks of {name}" for name in names]
@@ -158,6 +177,8 @@ class Operations:
         doing = f"scale {' or '.join(wanted)}"
         found = self.ecs.services(wanted)
         names = running(found, wanted, doing)
+        self.guard.refuse(doing)
+        refuse_rollout([found[name] for name in names], doing)
         if len(names) > 1:
             raise InvalidInput(doing, f"{' and '.join(names)} have tasks, so that a deployment goes on, or has kept its old release", "name one of them")
         name = names[0]
