@@ -11,8 +11,9 @@ module: backup_metrics
 version_added: "0.1.0"
 short_description: Write freshness, size and outcome of backups for Prometheus
 description:
-  - Turns what M(mainstay.ops.pg_backup_info), M(mainstay.ops.redis_snapshot_info) or M(mainstay.ops.files_backup_info) returned, and how a run ended, into
-    a file for the textfile collector of the node exporter. It is replaced in one step.
+  - Turns what M(mainstay.ops.pg_backup_info), M(mainstay.ops.redis_snapshot_info), M(mainstay.ops.files_backup_info), M(mainstay.ops.rds_backup_info) or
+    M(mainstay.ops.elasticache_backup_info) returned, and how a run ended, into a file for the textfile collector of the node exporter. It is replaced in one
+    step.
   - What was learnt before is kept beside it. When the catalogue cannot be read, the times of the newest backups stand still instead of vanishing.
   - The jobs that the role C(backup) puts on hosts run it after every backup and verification, and every few minutes between them.
 extends_documentation_fragment:
@@ -36,9 +37,9 @@ options:
     description: What is backed up.
     type: str
     required: true
-    choices: [postgres, redis, files]
+    choices: [postgres, redis, files, rds, elasticache]
   method:
-    description: How, as O(mainstay.ops.pg_backup#module:method); for Redis it is always V(snapshot), for files V(tar).
+    description: How, as O(mainstay.ops.pg_backup#module:method); for Redis and in AWS it is always V(snapshot), for files V(tar).
     type: str
     default: logical
     choices: [logical, physical, snapshot, tar]
@@ -87,6 +88,8 @@ seealso:
   - module: mainstay.ops.pg_backup_info
   - module: mainstay.ops.redis_snapshot_info
   - module: mainstay.ops.files_backup_info
+  - module: mainstay.ops.rds_backup_info
+  - module: mainstay.ops.elasticache_backup_info
 """
 
 EXAMPLES = r"""
@@ -141,6 +144,10 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 from ansible_collections.mainstay.ops.plugins.module_utils._schedule import metrics
 
 
+METHODS = {"redis": "snapshot", "files": "tar", "rds": "snapshot", "elasticache": "snapshot"}
+"""The method of each kind that has one only."""
+
+
 def schedule_of(params: dict[str, object]) -> metrics.Schedule:
     """Return what the figures are about."""
     if not str(params["path"]).endswith(".prom"):
@@ -151,7 +158,7 @@ def schedule_of(params: dict[str, object]) -> metrics.Schedule:
         schedule=params["schedule"],
         name=params["name"],
         kind=params["kind"],
-        method={"redis": "snapshot", "files": "tar"}.get(str(params["kind"]), str(params["method"])),
+        method=METHODS.get(str(params["kind"]), str(params["method"])),
         backup_type=params["backup_type"] if params["method"] == "physical" else "",
         late_after=late,
         verify_late_after=expected,
@@ -187,7 +194,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "schedule": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
-            "kind": {"type": "str", "required": True, "choices": ["postgres", "redis", "files"]},
+            "kind": {"type": "str", "required": True, "choices": ["postgres", *METHODS]},
             "method": {"type": "str", "default": "logical", "choices": ["logical", "physical", "snapshot", "tar"]},
             "backup_type": {"type": "str", "default": "full", "choices": ["full", "differential", "incremental"]},
             "late_after": {"type": "str"},

@@ -56,8 +56,8 @@ class Schedule:
     Args:
         schedule: name of the schedule.
         name: name of the catalogue.
-        kind: ``postgres``, ``redis`` or ``files``.
-        method: ``logical``, ``physical``, ``snapshot`` for Redis, or ``tar`` for files.
+        kind: ``postgres``, ``redis``, ``files``, ``rds`` or ``elasticache``.
+        method: ``logical``, ``physical``, ``snapshot`` for Redis and in AWS, or ``tar`` for files.
         backup_type: of a physical backup, one of :data:`TYPES`; empty otherwise.
         late_after: seconds after which the newest good backup is too old.
         verify_late_after: seconds after which the newest verification is too old; None if none is expected.
@@ -148,7 +148,8 @@ def _figures(schedule: Schedule, listing: t.Mapping[str, t.Any]) -> dict[str, t.
     reached = [seconds_of(backup["recoverable_to"]) for backup in good if backup.get("recoverable_to")]
     figures: dict[str, t.Any] = {"count": len(good), "newest_good_timestamp_seconds": 0, "newest_verified_timestamp_seconds": max(verified, default=0)}
     if good:
-        newest, before = good[-1], [_size(backup) for backup in good[:-1] if _type(backup) == _type(good[-1])][-USUAL_OF:]
+        newest, sizes = good[-1], [_size(backup) for backup in good[:-1] if _type(backup) == _type(good[-1])]
+        before = [size for size in sizes if size is not None][-USUAL_OF:]
         figures["newest_good_timestamp_seconds"] = _moment(newest)
         figures["recoverable_to_timestamp_seconds"] = max(reached, default=None)
         figures["bytes"], figures["plain_bytes"] = newest["bytes_stored"], _size(newest)
@@ -172,15 +173,27 @@ def _type(backup: t.Mapping[str, t.Any]) -> str:
     return _SHORT.get(found, found)
 
 
-def _size(backup: t.Mapping[str, t.Any]) -> int:
-    """The size of the data; compression does not change it. Of files it is what a restore brings, whatever an incremental backup holds of it itself."""
+def _size(backup: t.Mapping[str, t.Any]) -> int | None:
+    """The size of the data; compression does not change it. Of files it is what a restore brings, whatever an incremental backup holds of it itself.
+
+    AWS does not tell that of a snapshot.
+    """
+    if _of_aws(backup):
+        return None
     if backup.get("kind") == "files" and backup.get("contents"):
         return int(backup["contents"]["bytes"])
     return int(backup["bytes_plain"] or backup["bytes_stored"] or 0)
 
 
+def _of_aws(backup: t.Mapping[str, t.Any]) -> bool:
+    """Whether it is a snapshot that AWS keeps."""
+    return "arn" in backup
+
+
 def _moment(backup: t.Mapping[str, t.Any]) -> float:
     """When a backup was begun."""
+    if _of_aws(backup):
+        return seconds_of(backup["recoverable_from"])
     return seconds_of(backup["started"] or f"{backup['id'][:4]}-{backup['id'][4:6]}-{backup['id'][6:11]}:{backup['id'][11:13]}:{backup['id'][13:16]}")
 
 

@@ -83,6 +83,21 @@ def test_types_of_physical_backups(backup_type: str, newest: int, usual: int | N
     assert found["verify_late_after_seconds"] == 120
 
 
+def test_snapshots_of_aws() -> None:
+    """Their moment is that of their data, and nobody tells their size; one that is in progress or was proven wrong does not count."""
+    schedule = metrics.Schedule("shop", "shop", "rds", "snapshot", "", 108000, 691200)
+    rows = [
+        {"id": f"shop-2027011500000{hour}-1a2b3c", "arn": "arn:aws:rds:eu-central-1:1:snapshot:s", "method": "snapshot", "good": good, "bytes_stored": None,
+         "recoverable_from": f"2027-01-15T{hour:02}:00:00Z", "recoverable_to": f"2027-01-15T{hour:02}:00:00Z", "verified_at": verified}
+        for hour, good, verified in ((1, True, "2027-01-15T04:00:00Z"), (2, True, None), (3, False, None))
+    ]
+    found = figures(schedule, metrics.learn({}, schedule, {"backups": rows}, metrics.Run("backup", True, True, 9.0), NOW), "backup")
+    assert found["newest_good_timestamp_seconds"] == found["recoverable_to_timestamp_seconds"] == at(2)
+    assert found["newest_verified_timestamp_seconds"] == at(4)
+    assert (found["count"], found["late_after_seconds"], found["verify_late_after_seconds"], found["last_run_success"]) == (2, 108000, 691200, 1)
+    assert not {"bytes", "plain_bytes", "usual_plain_bytes"} & set(found)
+
+
 def test_a_store_that_does_not_answer_takes_nothing_back() -> None:
     """The times stand still, the run has failed, the figures are fresh."""
     before = metrics.learn({}, LOGICAL, {"backups": [backup(1)]}, metrics.Run("backup", True, True, 3.0), NOW)
