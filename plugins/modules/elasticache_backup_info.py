@@ -20,7 +20,7 @@ options:
   backup_id:
     description:
       - Lists only the snapshot that is meant, which must exist.
-      - V(latest) is the newest good one; anything else is a name.
+      - V(latest) is the newest good one, V(latest_verified) the newest one that was restored for trial with success; anything else is a name.
     type: str
 extends_documentation_fragment:
   - mainstay.ops.attributes.info_module
@@ -65,7 +65,7 @@ latest:
   type: str
   returned: success
 latest_verified:
-  description: Always empty, since snapshots of caches are not restored for trial.
+  description: Identifier of the newest one that was restored for trial with success; empty if there is none.
   type: str
   returned: success
 recoverable_from:

@@ -32,6 +32,9 @@ def to_snapshot(row: t.Mapping[str, t.Any], tags: t.Mapping[str, str], region: s
         "engine_version": row.get("EngineVersion"),
         "node_type": row.get("CacheNodeType"),
         "shards": row.get("NumNodeGroups"),
+        "subnet_group": row.get("CacheSubnetGroupName"),
+        "parameter_group": row.get("CacheParameterGroupName"),
+        "data_tiering": row.get("DataTiering") == "enabled",
     }
     status = WHOLE.get(row["SnapshotStatus"], row["SnapshotStatus"])
     return Snapshot(row["SnapshotName"], row["ARN"], region, moment, status, 100 if status == "available" else 0, tags, facts)
@@ -70,24 +73,27 @@ class ElastiCache:
 
     def snapshots(self, name: str) -> list[Snapshot]:
         """Return the manual snapshots of a group, whether it is still there or not."""
-        found: list[Snapshot] = []
+        return [to_snapshot(row, self.tags(row["ARN"]), self.region) for row in self.snapshot_rows(name)]
+
+    def snapshot_rows(self, name: str) -> list[Row]:
+        """Return the manual snapshots of a group as AWS tells of them, without those that are being removed."""
+        found: list[Row] = []
         more: dict[str, str] = {}
         while True:
             with calling(f"read the snapshots of {name} in {self.region}"):
                 page = self._client.describe_snapshots(SnapshotSource="user", aws_retry=True, **more)
-            rows = [row for row in page["Snapshots"] if row.get("ReplicationGroupId") == name and row["SnapshotStatus"] != "deleting"]
-            found += [to_snapshot(row, self._tags(row["ARN"]), self.region) for row in rows]
+            found += [row for row in page["Snapshots"] if row.get("ReplicationGroupId") == name and row["SnapshotStatus"] != "deleting"]
             if not page.get("Marker"):
                 return found
             more = {"Marker": page["Marker"]}
 
-    def _tags(self, arn: str) -> dict[str, str]:
-        """Return the tags of a snapshot; none if it has been removed since it was listed."""
+    def tags(self, arn: str) -> dict[str, str]:
+        """Return the tags of a snapshot or a group; none if it has been removed since it was listed."""
         try:
             with calling(f"read the tags of {arn}"):
                 return tags_of(self._client.list_tags_for_resource(ResourceName=arn, aws_retry=True))
         except AwsError as error:
-            if error.code in ("SnapshotNotFoundFault", "InvalidARN"):
+            if error.code in ("SnapshotNotFoundFault", "ReplicationGroupNotFoundFault", "InvalidARN"):
                 return {}
             raise
 
@@ -100,3 +106,13 @@ class ElastiCache:
         """Remove a snapshot; one that is gone is removed."""
         with unless_done("SnapshotNotFoundFault"), calling(f"remove the snapshot {snapshot} from {self.region}"):
             self._client.delete_snapshot(SnapshotName=snapshot, aws_retry=True)
+
+    def tag(self, arn: str, tags: t.Mapping[str, str]) -> None:
+        """Set tags."""
+        with calling(f"tag {arn}"):
+            self._client.add_tags_to_resource(ResourceName=arn, Tags=tag_list(tags), aws_retry=True)
+
+    def export(self, snapshot: str, bucket: str) -> None:
+        """Begin to write the data of a snapshot into a bucket of this region."""
+        with calling(f"export the snapshot {snapshot} to the bucket {bucket}"):
+            self._client.copy_snapshot(SourceSnapshotName=snapshot, TargetSnapshotName=snapshot, TargetBucket=bucket, aws_retry=True)

@@ -9,10 +9,13 @@ import dataclasses
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws import snapshots
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache import PASSING, ElastiCache, refuse_unready
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Row
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Keeper, Outcome, listing, timed_run
-from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache import ElastiCache, refuse_unready
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_bucket import BucketShelf, refuse_tiering
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_groups import Groups, wait_available
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_trial import GroupBed
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Copy, Keeper, Outcome, listing, timed_run
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.trial import Verifier
+from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +23,16 @@ class Job:
     """One run.
 
     Args:
-        cache: the calls.
+        cache: the calls that tell of groups, and work on snapshots.
+        groups: the calls that make and remove groups.
+        buckets: what holds their data as well.
         params: the module's options.
         check_mode: whether nothing may change.
     """
 
     cache: ElastiCache
+    groups: Groups
+    buckets: tuple[BucketShelf, ...]
     params: t.Mapping[str, t.Any]
     check_mode: bool
 
@@ -37,7 +44,7 @@ class Job:
     @property
     def keeper(self) -> Keeper:
         """The snapshots."""
-        return Keeper(self.name, self.cache, (), self.params, self.check_mode)
+        return Keeper(self.name, self.cache, tuple(Copy(bucket) for bucket in self.buckets), self.params, self.check_mode)
 
     def run(self) -> tuple[dict[str, t.Any], list[str]]:
         """Bring about the state that is asked for; return the module's result and warnings.
@@ -45,26 +52,31 @@ class Job:
         Raises:
             MainstayError: it could not be done.
         """
+        places = [bucket.region for bucket in self.buckets]
+        if twice := sorted({place for place in places if places.count(place) > 1}):
+            raise InvalidInput("use the buckets in copies", f"{', '.join(twice)} is named twice", "name each once")
+        if self.params["min_keys"] < 0 or self.params["check_timeout"] < 1:
+            raise InvalidInput("verify a snapshot", "min_keys is less than 0, or check_timeout less than 1", "give more")
+        if self.params["state"] in ("present", "copied"):
+            for bucket in self.buckets:
+                bucket.refuse_unfit()
         states: dict[str, t.Callable[[], Outcome]] = {
             "present": lambda: self.keeper.present(self.prepare),
+            "verified": Verifier(self.keeper, GroupBed(self.name, self.cache, self.groups, self.params), self.params, self.check_mode).verified,
+            "copied": self.keeper.copied,
             "pruned": self.keeper.pruned,
             "absent": self.keeper.absent,
         }
         return timed_run(states[self.params["state"]])
 
     def prepare(self, wait: bool) -> bool:
-        """See whether a snapshot of the group can be taken, and wait for that; return whether it would be encrypted."""
+        """See whether a snapshot of the group can be taken, and wait for that; return whether a copy would need a key, which an export does not."""
         group = refuse_unready(self.cache.group(self.name), self.name, self.cache.region)
+        if self.buckets:
+            refuse_tiering(group.get("DataTiering") == "enabled", f"export a snapshot of {self.name}")
         if wait:
-            doing = f"wait for the replication group {self.name}"
-
-            def pending(found: Row | None) -> str:
-                if found is None or found["Status"] not in PASSING | {"available"}:
-                    raise MainstayError(doing, "it is gone" if found is None else f"it is {found['Status']}", "see its events in AWS")
-                return "" if found["Status"] == "available" else f"it is {found['Status']}"
-
-            self.keeper.patience().wait(doing, lambda: self.cache.group(self.name), pending)
-        return bool(group.get("AtRestEncryptionEnabled"))
+            wait_available(self.cache, self.name, self.keeper.patience())
+        return False
 
 
 def overview(cache: ElastiCache, name: str, selector: str | None) -> dict[str, t.Any]:

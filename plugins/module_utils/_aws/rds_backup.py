@@ -12,8 +12,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws import snapshots
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds import Rds, refuse_missing
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_instances import Instances, refuse_unready, wait_serving
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_restore import Restorer
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_trial import Verifier
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_trial import InstanceBed
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Copy, Keeper, Outcome, listing, timed_run
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.trial import Verifier
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 
@@ -48,10 +49,6 @@ class Job:
         """The snapshots."""
         return Keeper(self.name, self.rds, self.copies, self.params, self.check_mode)
 
-    @property
-    def _parts(self) -> tuple[Keeper, Rds, Instances, Params, bool]:
-        return self.keeper, self.rds, self.instances, self.params, self.check_mode
-
     def run(self) -> tuple[dict[str, t.Any], list[str]]:
         """Bring about the state that is asked for; return the module's result and warnings.
 
@@ -63,8 +60,8 @@ class Job:
             raise InvalidInput("use the regions in copies", f"{', '.join(twice)} is named twice", "name other regions than region, each once")
         states: dict[str, t.Callable[[], Outcome]] = {
             "present": lambda: self.keeper.present(self.prepare),
-            "verified": Verifier(*self._parts).verified,
-            "restored": Restorer(*self._parts).restored,
+            "verified": Verifier(self.keeper, InstanceBed(self.name, self.rds, self.instances, self.params), self.params, self.check_mode).verified,
+            "restored": Restorer(self.keeper, self.rds, self.instances, self.params, self.check_mode).restored,
             "copied": self.keeper.copied,
             "pruned": self.keeper.pruned,
             "absent": self.keeper.absent,

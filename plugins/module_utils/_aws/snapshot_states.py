@@ -22,22 +22,27 @@ from ansible_collections.mainstay.ops.plugins.module_utils._errors import Invali
 LATEST = ("latest", "latest_verified")
 
 
-class Shelf(t.Protocol):
+class Place(t.Protocol):
     """Where snapshots of a kind are."""
 
     region: str
+    """Its name in words, for a person."""
 
     def snapshots(self, name: str) -> list[Snapshot]:
         """Return all snapshots of what has that name."""
-
-    def take(self, name: str, snapshot: str, tags: t.Mapping[str, str]) -> None:
-        """Begin a snapshot."""
 
     def remove(self, snapshot: str) -> None:
         """Remove a snapshot."""
 
 
-class CopyShelf(Shelf, t.Protocol):
+class Shelf(Place, t.Protocol):
+    """Where snapshots are taken."""
+
+    def take(self, name: str, snapshot: str, tags: t.Mapping[str, str]) -> None:
+        """Begin a snapshot."""
+
+
+class CopyShelf(Place, t.Protocol):
     """Where copies of snapshots are."""
 
     def bring(self, source: Snapshot, kms_key: str | None) -> None:
@@ -99,7 +104,7 @@ class Keeper:
     params: t.Mapping[str, t.Any]
     check_mode: bool
 
-    def found(self, shelf: Shelf | None = None) -> list[Snapshot]:
+    def found(self, shelf: Place | None = None) -> list[Snapshot]:
         """Return ours, oldest first, of a place or of the first one."""
         return snapshots.ours((shelf or self.shelf).snapshots(self.name), self.name)
 
@@ -107,7 +112,7 @@ class Keeper:
         """Return how long is waited from now on."""
         return Patience(self.params["wait_timeout"], self.params["poll_interval"], beat)
 
-    def finished(self, shelf: Shelf, snapshot_id: str) -> Snapshot:
+    def finished(self, shelf: Place, snapshot_id: str) -> Snapshot:
         """Wait until a snapshot is available, and return it.
 
         Raises:
@@ -199,7 +204,7 @@ class Keeper:
         self._begin(copy.shelf, snapshot.id, lambda: copy.shelf.bring(snapshot, copy.kms_key))
         self.finished(copy.shelf, snapshot.id)
 
-    def _begin(self, shelf: Shelf, snapshot_id: str, act: t.Callable[[], None]) -> None:
+    def _begin(self, shelf: Place, snapshot_id: str, act: t.Callable[[], None]) -> None:
         """Begin a snapshot or a copy.
 
         An answer may be lost on its way, to boto3 too, which then sends again and is refused: a snapshot of this identifier that is there says that it was
@@ -269,7 +274,7 @@ class Keeper:
         outcome.pruned = sorted({snapshot_id for unused, snapshot_id in gone})
         self._remove(gone, outcome)
 
-    def _remove(self, gone: t.Iterable[tuple[Shelf, str]], outcome: Outcome) -> None:
+    def _remove(self, gone: t.Iterable[tuple[Place, str]], outcome: Outcome) -> None:
         with timed(outcome.phases, "prune"):
             for shelf, snapshot_id in gone:
                 outcome.actions.append(f"remove snapshot {snapshot_id} from {shelf.region}")

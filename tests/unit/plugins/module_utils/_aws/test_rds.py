@@ -9,7 +9,7 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.mainstay.ops.plugins.module_utils._aws import rds_instances, rds_place, rds_promote, rds_restore, rds_trial
+from ansible_collections.mainstay.ops.plugins.module_utils._aws import rds_instances, rds_place, rds_promote, rds_restore, rds_trial, trial
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 
 NOW = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.timezone.utc)
@@ -136,7 +136,7 @@ def test_only_trials_whose_time_is_over_are_leftovers() -> None:
         row("e", **{"trial-of": "other", "trial-until": past}),
         row("shop"),
     ]
-    assert rds_trial.split_leftovers(found, "shop", NOW) == (["a", "c"], ["b"])
+    assert trial.split_leftovers(rds_trial.lodgers(found), "shop", NOW) == (["a", "c"], ["b"])
 
 
 @pytest.mark.parametrize(
