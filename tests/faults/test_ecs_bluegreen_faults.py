@@ -122,6 +122,31 @@ def test_a_kill_on_the_way_back_is_ended_by_the_next_run(web: Shop) -> None:
     assert 10 < number < MOST_WRITES and load.lost == 0, (number, load.answers)
 
 
+def test_a_kill_during_an_abortion_is_ended_by_the_next_run(web: Shop) -> None:
+    """A person takes a paused release back, and the controller dies on the way: the service stays whole, and the same command again ends it."""
+    target = autoscaled(web)
+    paused = {"strategy": "steps", "steps": [{"weight": 25, "bake": 0.2, "pause": True}]}
+    killed, number = True, 0
+    with web.load(pause=0.2) as load:
+        while killed and number < MOST_WRITES:
+            number += 1
+            begun = web(images={"app": f"app:k{number}"}, **paused)
+            assert begun["phase"] == "paused", (number, begun)
+            killed = web.killed_at(number, state="aborted", lock_ttl=1)
+            ended = until_free(web, state="aborted", lock_ttl=1)
+            assert not ended["failed"], (number, ended)
+            web.is_whole("app:v1")
+            is_free(web, target)
+            assert load.lost == 0, (number, load.answers)
+    assert 6 < number < MOST_WRITES, number
+
+
+def until_free(web: Shop, **options: t.Any) -> dict[str, t.Any]:
+    """Run the module as soon as no run that has died counts as alive any more, and return its result."""
+    until(lambda: (record := web.record()) is None or not record.held(time.time()), "the death of the lock")
+    return web(**options)
+
+
 SLOW = "/sleep/8"
 """Requests that take so many seconds that a busy machine cannot be slower."""
 SITUATIONS: dict[str, tuple[int, float, str, dict[str, t.Any]]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
 import threading
@@ -460,11 +461,8 @@ def test_moves_of_a_switch_are_refused_as_those_of_records(switched: Switched) -
     assert forced["active"] == "secondary" and forced["forced"] and switched.keys() == ["failover", "state"]
 
 
-def test_a_pair_comes_to_a_switch_and_leaves_it(switched: Switched) -> None:
-    """No client gets another side's address meanwhile, though the new check, an inverted one, counts as ill at first; old checks go."""
-    world = switched.world
-    assert not world()["failed"]
-    switched.answers("primary")
+def seen_while(world: World, act: t.Callable[[], dict[str, t.Any]]) -> tuple[dict[str, t.Any], list[list[str]]]:
+    """Return the result of something, and what a client that resolves the name without pause got meanwhile."""
     seen: list[list[str]] = []
     end = threading.Event()
 
@@ -475,16 +473,74 @@ def test_a_pair_comes_to_a_switch_and_leaves_it(switched: Switched) -> None:
     thread = threading.Thread(target=client)
     thread.start()
     try:
-        hung = switched()
+        return act(), seen
     finally:
         end.set()
         thread.join(30)
+
+
+def test_a_pair_comes_to_a_switch_and_leaves_it(switched: Switched) -> None:
+    """No client gets another side's address meanwhile, though the new check, an inverted one, counts as ill at first; old checks go."""
+    world = switched.world
+    assert not world()["failed"]
+    switched.answers("primary")
+    hung, seen = seen_while(world, switched)
     assert not hung["failed"] and hung["previous_active"] == "auto", hung
     assert seen and all(found == [ADDRESSES["primary"]] for found in seen)
     assert [config["Inverted"] for config in switched.own_checks()] == [True]
     left = world()
     assert not left["failed"] and left["previous_active"] == "unknown" and "hung on a switch" in str(left["warnings"])
     assert [config.get("Inverted", False) for config in switched.own_checks()] == [False, False] and world.info()["active"] == "auto"
+
+
+SABOTAGE = {
+    "no wait for the checkers": "SwitchedFailover._await_check = lambda self, check: None",
+    "no condition": "SwitchObject._put = lambda self, key, marker, condition, put=SwitchObject._put: put(self, key, marker, {})",
+    "no object": "SwitchObject.throw = lambda self, marker: None",
+}
+"""What takes the place of a part of the module in its process, so that the tests above are seen to fail."""
+SABOTAGED = """
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.failover_switch import SwitchedFailover
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.switch_object import SwitchObject
+{patch}
+"""
+
+
+def sabotaged(switched: Switched, folder: pathlib.Path, name: str, **more: t.Any) -> subprocess.Popen[str]:
+    """Start the module with a part of it replaced; or whole, without a name."""
+    (folder / "sitecustomize.py").write_text(SABOTAGED.format(patch=SABOTAGE.get(name, "")))
+    return switched.world.run.start("route53_failover", switched.options(**more), PYTHONPATH=str(folder))
+
+
+@pytest.mark.parametrize("name", ["", "no wait for the checkers"])
+def test_only_without_the_wait_for_its_checkers_a_switch_shows_the_other_side(switched: Switched, tmp_path: pathlib.Path, name: str) -> None:
+    """A name whose records come to hang on a check that nobody has looked by yet, in a zone whose changes are in force at once."""
+    world = switched.world
+    assert not world()["failed"]
+    switched.answers("primary")
+    world.cloud.control("set", sync=1)
+    hung, seen = seen_while(world, lambda: world.run.finish(sabotaged(switched, tmp_path, name)))
+    assert not hung["failed"], hung
+    assert ([ADDRESSES["secondary"]] in seen) == bool(name), "the client saw the other side, or did not where it had to"
+
+
+def test_without_its_condition_a_switch_overwrites_what_somebody_else_writes(switched: Switched, tmp_path: pathlib.Path) -> None:
+    """As in the test of two that move it, of which nobody is refused then."""
+    assert not switched()["failed"]
+    began = switched.world.cloud.calls()["s3:GetObject"]
+    process = sabotaged(switched, tmp_path, "no condition", active="secondary", probes=8)
+    until(lambda: switched.world.cloud.calls()["s3:GetObject"] > began, "the module's reading")
+    switched.storage.put_object(Bucket=switched.bucket, Key=f"{switched.prefix}/state", Body=b"mainstay active=primary at=1 token=theirs")
+    found = switched.world.run.finish(process)
+    assert not found["failed"] and switched.keys() == ["failover", "state"], found
+
+
+def test_a_switch_that_is_not_thrown_is_noticed(switched: Switched, tmp_path: pathlib.Path) -> None:
+    """By the look at the bucket, before the name servers are asked."""
+    assert not switched()["failed"]
+    found = switched.world.run.finish(sabotaged(switched, tmp_path, "no object", active="secondary"))
+    assert found["failed"] and found["reason"] == "conflict" and switched.keys() == ["state"], found
+    assert switched.world.cloud.addresses(switched.world.name) == [ADDRESSES["primary"]]
 
 
 def test_options_that_do_not_fit_a_switch_are_refused(switched: Switched) -> None:
