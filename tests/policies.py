@@ -31,7 +31,7 @@ CLIENTS = {
         "watch.py:Watch": "cloudwatch",
         "watch.py:Autoscaling": "application-autoscaling",
     },
-    "elasticache_backup": {"elasticache.py": "elasticache"},
+    "elasticache_backup": {"elasticache.py": "elasticache", "elasticache_groups.py": "elasticache", "elasticache_bucket.py": "s3"},
     "rds_backup": {"rds.py": "rds", "rds_instances.py": "rds"},
     "route53_failover": {"route53.py": "route53", "switch_object.py": "s3"},
 }
@@ -47,6 +47,15 @@ RESOURCES: dict[str, str | list[str]] = {
     "ssm:GetParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
     "ssm:PutParameter": "arn:aws:ssm:REGION:ACCOUNT:parameter/mainstay/bluegreen/*",
     "elasticache:CreateSnapshot": ["arn:aws:elasticache:*:ACCOUNT:replicationgroup:GROUP", "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*"],
+    "elasticache:AddTagsToResource": "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*",
+    "elasticache:CopySnapshot": "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*",
+    "elasticache:CreateReplicationGroup": [
+        "arn:aws:elasticache:*:ACCOUNT:replicationgroup:GROUP-trial-*",
+        "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*",
+        "arn:aws:elasticache:*:ACCOUNT:subnetgroup:*",
+        "arn:aws:elasticache:*:ACCOUNT:parametergroup:*",
+    ],
+    "elasticache:DeleteReplicationGroup": "arn:aws:elasticache:*:ACCOUNT:replicationgroup:GROUP-trial-*",
     "elasticache:DeleteSnapshot": "arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*",
     "rds:AddTagsToResource": ["arn:aws:rds:*:ACCOUNT:db:INSTANCE*", "arn:aws:rds:*:ACCOUNT:snapshot:INSTANCE-*"],
     "rds:CopyDBSnapshot": "arn:aws:rds:*:ACCOUNT:snapshot:INSTANCE-*",
@@ -71,10 +80,15 @@ RESOURCES: dict[str, str | list[str]] = {
     "s3:PutObject": "arn:aws:s3:::SWITCH_BUCKET/PREFIX/*",
 }
 """What an action is allowed on, if that can be less than everything (Service Authorization Reference)."""
+OTHER_RESOURCES: dict[str, dict[str, str]] = {
+    "elasticache_backup": {"s3:DeleteObject": "arn:aws:s3:::EXPORT_BUCKET/GROUP-*", "s3:ListBucket": "arn:aws:s3:::EXPORT_BUCKET"},
+}
+"""The same of modules whose resources are others."""
 
 WITHOUT_CALL: dict[str, list[dict[str, t.Any]]] = {
     "elasticache_backup": [
-        {"Effect": "Allow", "Action": ["elasticache:AddTagsToResource"], "Resource": ["arn:aws:elasticache:*:ACCOUNT:snapshot:GROUP-*"]},
+        {"Effect": "Allow", "Action": ["elasticache:AddTagsToResource"], "Resource": ["arn:aws:elasticache:*:ACCOUNT:replicationgroup:GROUP-trial-*"]},
+        {"Effect": "Allow", "Action": ["s3:GetBucketLocation", "s3:ListAllMyBuckets"], "Resource": "*"},
     ],
     "ecs_bluegreen": [
         {
@@ -120,8 +134,9 @@ def known() -> dict[str, list[str]]:
 def policy(module: str) -> dict[str, t.Any]:
     """Return the policy of a module."""
     by_resource: dict[str, list[str]] = {}
+    resources = {**RESOURCES, **OTHER_RESOURCES.get(module, {})}
     for name in known()[module]:
-        by_resource.setdefault(json.dumps(RESOURCES.get(name, "*")), []).append(name)
+        by_resource.setdefault(json.dumps(resources.get(name, "*")), []).append(name)
     statements = [{"Effect": "Allow", "Action": names, "Resource": json.loads(resource)} for resource, names in sorted(by_resource.items())]
     return {"Version": "2012-10-17", "Statement": statements + WITHOUT_CALL.get(module, [])}
 
