@@ -164,10 +164,6 @@ verification:
       verification that was young enough has the first only.
   type: dict
   returned: success, and failure of the snapshot
-expected_seconds:
-  description: How long a restore should take, by the newest verification of the snapshot.
-  type: float
-  returned: success
 kept:
   description: The snapshots that stay, each with C(id) and C(reasons), where O(retention) worked.
   type: list
@@ -205,10 +201,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
-RESULTS = (
-    ("changed", "actions", "backup", "recoverable_from", "recoverable_to", "verification", "expected_seconds")
-    + ("kept", "pruned", "phases", "seconds", "diff")
-)
+RESULTS = ("changed", "actions", "backup", "recoverable_from", "recoverable_to", "verification", "kept", "pruned", "phases", "seconds", "diff")
 
 
 def argument_spec() -> dict[str, t.Any]:

@@ -110,9 +110,9 @@ class GroupBed:
         return snapshots.digest([{name: self.params[name] for name in ("min_keys", "verify_keys")}])
 
     def lodgers(self) -> list[Lodger]:
-        """Return the groups that may be for trial."""
+        """Return the groups that may be for trial. One that is being made cannot be asked for its tags, nor removed; a run is at it."""
         prefix = f"{self.source[: self.name_characters].rstrip('-')}-trial-"
-        rows = [row for row in self.groups.beginning(prefix) if row["Status"] != "deleting"]
+        rows = [row for row in self.groups.beginning(prefix) if row["Status"] not in ("creating", "deleting")]
         return [Lodger(row["ReplicationGroupId"], self.cache.tags(row["ARN"])) for row in rows]
 
     def plan(self, snapshot: Snapshot, doing: str) -> dict[str, t.Any]:
