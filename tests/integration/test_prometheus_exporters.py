@@ -27,6 +27,7 @@ ELSEWHERE = {
     "pg_replication_lag_seconds": "Debian 13",
     "pg_replication_is_replica": "Debian 13",
     "mainstay_postgres_standby_lag_seconds": "a standby",
+    "mainstay_postgres_standby_streaming": "a standby",
     "mainstay_postgres_findings": "pg_advisor_info",
     "mainstay_postgres_report_timestamp_seconds": "pg_advisor_info",
     "mainstay_postgres_report_late_after_seconds": "pg_advisor_info",

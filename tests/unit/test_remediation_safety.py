@@ -131,3 +131,27 @@ def test_rules_only_ask_for_what_is_allowed(path: pathlib.Path) -> None:
             assert given["remediate_host"] == "{{ event.labels.instance.split(':')[0] }}" and PLAIN_NAME in rule["condition"]
             actions.append(given["remediate_action"])
     assert sorted(actions) == sorted(RULES)
+
+
+def fired(name: str) -> list[dict[str, str]]:
+    """The labels that an alert has where promtool's tests see it fire."""
+    cases = [case for path in sorted((ROOT / "tests/unit/prometheus").glob("*.yml")) for test in load(path)["tests"] for case in test["alert_rule_test"]]
+    return [alert["exp_labels"] for case in cases if case["alertname"] == name for alert in case["exp_alerts"]]
+
+
+@pytest.mark.parametrize("name", sorted({name for rule in RULES.values() for name in rule.alerts}))
+def test_every_alert_that_may_ask_is_a_rule_and_names_a_host(name: str) -> None:
+    """An answer to an alert that never fires, or that does not say where, would never be given."""
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "roles/prometheus/templates/rules").glob("*.j2"))
+    assert f"- alert: {name}\n" in rules
+    assert fired(name), f"no test makes {name} fire"
+    for labels in fired(name):
+        assert re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]+)?", labels["instance"]), name
+    assert f"`{name}`" in (ROOT / "docs/remediation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", RULEBOOKS, ids=lambda path: path.stem)
+def test_every_alert_that_a_rulebook_waits_for_is_in_the_allow_list(path: pathlib.Path) -> None:
+    """In its conditions, whatever the variables of the playbook are."""
+    names = set(re.findall(r'alertname == "(\w+)"', path.read_text(encoding="utf-8")))
+    assert names == {name for rule in RULES.values() for name in rule.alerts}
