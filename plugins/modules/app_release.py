@@ -61,6 +61,33 @@ options:
     description: Who does it, for the record and for those who find the lock.
     type: str
     default: ""
+  success:
+    description:
+      - How the run ended that gives its lock back by O(state=unlocked), for O(figures); O(release), O(kind) and O(seconds) belong to it.
+      - Unset, what is known of the last run stays.
+    type: bool
+  seconds:
+    description: How long that run took.
+    type: float
+    default: 0.0
+  figures:
+    description:
+      - Where V(live), V(locked) and V(unlocked) leave figures for Prometheus, as C(mainstay_deploy_*) - what serves, how the last run ended, and the lock.
+      - Where the folder of the file is missing there is no node exporter, and nothing is written. What cannot be written is a warning.
+    type: dict
+    suboptions:
+      path:
+        description: The file, which must end in C(.prom).
+        type: path
+        required: true
+      application:
+        description: Name of the application.
+        type: str
+        required: true
+      slots:
+        description: The port of each slot.
+        type: dict
+        default: {}
   keep:
     description: How many releases O(state=pruned) keeps.
     type: int
@@ -118,6 +145,19 @@ EXAMPLES = r"""
     root: /srv/shop
     state: pruned
     keep: 3
+
+- name: Record | Give the lock back, and leave figures
+  mainstay.ops.app_release:
+    root: /srv/shop
+    state: unlocked
+    owner: 20261122T180000-4711
+    release: "2"
+    success: true
+    seconds: 93.4
+    figures:
+      path: /var/lib/prometheus/node-exporter/mainstay-deploy-shop.prom
+      application: shop
+      slots: {blue: 8000, green: 8001}
 """
 
 RETURN = r"""
@@ -156,13 +196,14 @@ diff:
 """
 
 import dataclasses
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._release import apply
-from ansible_collections.mainstay.ops.plugins.module_utils._release.home import KINDS, Home, Lock, State, check_name, describe
+from ansible_collections.mainstay.ops.plugins.module_utils._release import apply, figures
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import KINDS, Home, Lock, Run, State, check_name, describe
 from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, next_record, plan_locked, plan_present, plan_pruned, plan_renewed
 
 Outcome = t.Dict[str, t.Any]
@@ -236,10 +277,18 @@ def ensure_locked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Out
 
 def ensure_unlocked(home: Home, params: dict[str, t.Any], check_mode: bool) -> Outcome:
     """Give the lock back."""
-    given = apply.release_lock(home, params["owner"], check_mode)
+    run = None
+    if params["success"] is not None:
+        run = Run(round(time.time(), 3), params["kind"], params["release"] or "", params["success"], params["seconds"])
+    given = apply.release_lock(home, params["owner"], check_mode, run)
     return _outcome(["give the lock back"] if given else [], "locked" if given else "free", "free")
 
 
+#: The states after which other figures may be told.
+TOLD = ("live", "locked", "unlocked")
+FIGURES: dict[str, t.Any] = {
+    "path": {"type": "path", "required": True}, "application": {"type": "str", "required": True}, "slots": {"type": "dict", "default": {}},
+}
 ENSURE = {"present": ensure_present, "live": ensure_live, "pruned": ensure_pruned, "locked": ensure_locked, "unlocked": ensure_unlocked}
 
 
@@ -254,6 +303,9 @@ def argument_spec() -> dict[str, t.Any]:
         "slot": {"type": "str"},
         "kind": {"type": "str", "choices": list(KINDS), "default": "deploy"},
         "by": {"type": "str", "default": ""},
+        "success": {"type": "bool"},
+        "seconds": {"type": "float", "default": 0.0},
+        "figures": {"type": "dict", "options": FIGURES},
         "keep": {"type": "int", "default": 5},
         "owner": {"type": "str", "default": ""},
         "lock_timeout": {"type": "int", "default": 3600},
@@ -276,9 +328,12 @@ def main() -> None:
         for what in ("release", "slot"):
             if params[what] is not None:
                 check_name(what, params[what])
+        place = figures.Place.of(params["figures"]) if params["figures"] else None
         result = ENSURE[params["state"]](home, params, module.check_mode)
     except MainstayError as exc:
         module.fail_json(msg=str(exc), **exc.details)
+    if place is not None and params["state"] in TOLD and not module.check_mode and (problem := figures.write(home, place)):
+        module.warn(problem)
     release = params["release"] or ""
     module.exit_json(release=release, path=home.release(release) if release else "", **result)
 

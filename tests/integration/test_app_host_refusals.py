@@ -28,6 +28,7 @@ def variables(tmp_path: pathlib.Path) -> dict[str, t.Any]:
         "app_host_name": "shop",
         "app_host_root": str(tmp_path / "shop"),
         "app_host_config_dir": str(tmp_path / "etc"),
+        "app_host_textfile_dir": str(tmp_path / "figures"),
         "app_host_environment": {"SHOP_PASSWORD": SENTINEL},
         "__app_host_runner": [],
         "__app_host_migrator": [],

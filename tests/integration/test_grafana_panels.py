@@ -25,6 +25,8 @@ from servers import PostgresServer
 from waiting import until
 
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor import metrics as advisor
+from ansible_collections.mainstay.ops.plugins.module_utils._release import figures as deploys
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import Record, Run
 from ansible_collections.mainstay.ops.plugins.module_utils._schedule import metrics as backups
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -72,6 +74,7 @@ class Served:
         lines += [f'ledger_request_seconds_bucket{{route="/",le="{le}"}} {self._count}' for le in ("0.1", "1", "+Inf")]
         lines += [f"{name} {self._count}" for name in APPLICATION_COUNTERS] + ['ledger_build_info{release="7",revision="a",schema="b"} 1']
         lines += [f"{name} 1" for name in PATRONI] + ["process_start_time_seconds 1", 'mainstay_postgres_findings{severity="warning",check="locks"} 1']
+        lines.append(deploys.render(DEPLOYED, Record("7", "blue"), Run(time.time() - 60, "deploy", "7", True, 93.4), None))
         return "".join(f"{line}\n" for line in lines) + f'mainstay_acme_certificate_not_after_timestamp_seconds{{site="shop"}} {time.time() + 9e6:.0f}\n'
 
 
@@ -84,6 +87,7 @@ BACKUP_NUMBERS = (
     "mainstay_backup_late_after_seconds", "mainstay_backup_last_run_success", "mainstay_backup_store_readable", "mainstay_backup_plain_bytes",
     "mainstay_backup_usual_plain_bytes",
 )
+DEPLOYED = deploys.Place("deploys.prom", "ledger", {"blue": 8000})
 APPLICATION_COUNTERS = ("ledger_database_broken_total", "ledger_cache_errors_total", "ledger_database_connects_total")
 PATRONI = ("patroni_primary", "patroni_master", "patroni_xlog_location", "patroni_xlog_replayed_location")
 
@@ -152,10 +156,11 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def own_metrics() -> set[str]:
-    """The metrics that the backups, the report on PostgreSQL and the renewal of certificates leave for the node exporter."""
+    """The metrics that the backups, deployments, the report on PostgreSQL and the renewal of certificates leave for the node exporter."""
     report = advisor.render(advisor.Figures(5432, {}, ("locks",), 0, 1.0, 60), 1.0)
     certificates = re.findall(r"(\w+_timestamp_seconds)=certificate", (ROOT / "roles/nginx_tls/files/nginx_acme.py").read_text(encoding="utf-8"))
-    return {f"{backups.PREFIX}{name}" for name in backups.HELP} | metrics(report) | {f"mainstay_acme_certificate_{name}" for name in certificates}
+    timers = {f"{backups.PREFIX}{name}" for name in backups.HELP} | {f"{deploys.PREFIX}{name}" for name in deploys.HELP}
+    return timers | metrics(report) | {f"mainstay_acme_certificate_{name}" for name in certificates}
 
 
 def test_the_names_of_metrics_are_found() -> None:

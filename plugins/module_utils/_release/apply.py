@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._release import archive as archives
-from ansible_collections.mainstay.ops.plugins.module_utils._release.home import STAMP, Home, Lock, Record, State
+from ansible_collections.mainstay.ops.plugins.module_utils._release.home import STAMP, Home, Lock, Record, Run, State
 from ansible_collections.mainstay.ops.plugins.module_utils._release.plan import Taking, appended, plan_present
 
 
@@ -160,8 +160,8 @@ def take_lock(home: Home, wanted: Lock, plan: t.Callable[[Lock | None, float], T
         return taking
 
 
-def release_lock(home: Home, owner: str, check_mode: bool) -> bool:
-    """Give the lock back if this run holds it; an empty ``owner`` takes it from anybody.
+def release_lock(home: Home, owner: str, check_mode: bool, run: Run | None = None) -> bool:
+    """Give the lock back if this run holds it; an empty ``owner`` takes it from anybody. How the run ended is written down before, if ``run`` says so.
 
     Returns:
         Whether there was something to give back.
@@ -173,5 +173,9 @@ def release_lock(home: Home, owner: str, check_mode: bool) -> bool:
         if lock is None or owner not in ("", lock.owner):
             return False
         if not check_mode:
+            if run is not None:
+                # A disk that is full must not keep the lock.
+                with contextlib.suppress(MainstayError):
+                    _keep(home.last_run, dataclasses.asdict(run))
             os.unlink(home.lock)
         return True

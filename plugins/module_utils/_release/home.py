@@ -4,7 +4,7 @@
 """What is there: the folder of an application, read without changing anything.
 
 Under the root lie ``releases/ID/`` (each with a file that says what it was unpacked from), ``slots/NAME`` (links to releases),
-``history.json`` (what went live, newest last) and, while somebody deploys, ``deploy.lock``.
+``history.json`` (what went live, newest last), ``last_run.json`` (how the last run ended) and, while somebody deploys, ``deploy.lock``.
 """
 
 from __future__ import annotations
@@ -81,6 +81,17 @@ class Lock:
 
 
 @dataclasses.dataclass(frozen=True)
+class Run:
+    """How a run ended: when (seconds of the epoch), of which kind it was (:data:`KINDS`), about which release, whether it did what it should, its seconds."""
+
+    time: float
+    kind: str
+    release: str
+    success: bool
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
 class State:
     """Everything that a decision about releases depends on."""
 
@@ -109,6 +120,7 @@ class Home:
         self.slots = os.path.join(root, "slots")
         self.history = os.path.join(root, "history.json")
         self.lock = os.path.join(root, "deploy.lock")
+        self.last_run = os.path.join(root, "last_run.json")
 
     def release(self, name: str) -> str:
         """The folder of a release."""
@@ -137,6 +149,14 @@ class Home:
             return None
         since = float(content.get("since", 0))
         return Lock(str(content.get("owner", "")), str(content.get("by", "")), since, float(content.get("renewed", since)), content.get("controller") or {})
+
+    def read_run(self) -> Run | None:
+        """How the last run ended, if that was written down."""
+        content = self._json(self.last_run)
+        if content is None:
+            return None
+        kind, release = str(content.get("kind", "")), str(content.get("release", ""))
+        return Run(float(content.get("time", 0)), kind, release, bool(content.get("success", False)), float(content.get("seconds", 0)))
 
     def _releases(self) -> tuple[Installed, ...]:
         found = []
