@@ -131,3 +131,53 @@ def test_a_line_that_is_none(run_module: Runner, options: Options, tmp_path: pat
     (tmp_path / "store/drills/ledger/20260101T000000Z-0.json").write_text("{}")
     result = run_module("recovery_report", options)
     assert result["failed"] and "drills/ledger/20260101T000000Z-0.json" in result["msg"] and "move it away" in result["msg"]
+
+
+def test_a_store_that_fails_takes_neither_report_nor_figures(run_module: Runner, options: Options, tmp_path: pathlib.Path) -> None:
+    """The module fails and names the store; what is on the host is written all the same, and counts once when it is told again."""
+    (tmp_path / "store").rmdir()
+    (tmp_path / "store").write_text("no folder\n")
+    result = run_module("recovery_report", options)
+    assert result["failed"] and f"{tmp_path}/store" in result["msg"], result
+    assert json.loads((tmp_path / "report/report.json").read_text())["success"]
+    before = (tmp_path / "drill.prom").read_text()
+    assert 'mainstay_drill_success{name="ledger",level="restore"} 1' in before
+    (tmp_path / "store").unlink()
+    (tmp_path / "store").mkdir()
+    again = run_module("recovery_report", options)
+    assert not again["failed"] and len(again["history"]) == 1 and (tmp_path / "drill.prom").read_text() == before
+
+
+def test_drills_are_expected(run_module: Runner, options: Options, tmp_path: pathlib.Path) -> None:
+    """recovery_metrics: planned, done, not done twice, and nothing of what is known is lost; a drill that never comes has a time from which it is late."""
+    given = {"path": str(tmp_path / "drill.prom"), "name": "ledger", "late_after": "8d"}
+    planned = run_module("recovery_metrics", given, check=True)
+    assert planned["changed"] and planned["actions"] == [f"write {given['path']}"] and not (tmp_path / "drill.prom").exists()
+    done = run_module("recovery_metrics", given)
+    assert done["changed"] and done["actions"] == planned["actions"] and done["diff"][0]["before"] == ""
+    figures = (tmp_path / "drill.prom").read_text()
+    assert done["diff"][0]["after"] == figures
+    assert 'mainstay_drill_last_success_timestamp_seconds{name="ledger",level="restore"} 0' in figures
+    assert 'mainstay_drill_late_after_seconds{name="ledger",level="restore"} 691200' in figures
+    again = run_module("recovery_metrics", given)
+    assert not again["changed"] and again["actions"] == again["diff"] == [] and (tmp_path / "drill.prom").read_text() == figures
+    run_module("recovery_report", options)
+    assert not run_module("recovery_metrics", given)["changed"]
+    run_module("recovery_metrics", {**given, "level": "site", "late_after": "30d"})
+    figures = (tmp_path / "drill.prom").read_text()
+    assert 'mainstay_drill_success{name="ledger",level="restore"} 1' in figures
+    assert 'mainstay_drill_late_after_seconds{name="ledger",level="site"} 2592000' in figures
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"path": "/tmp/drill.txt"}, "only files that end in .prom"),
+        ({"path": "/nowhere/at/all/drill.prom"}, "its parent folder does not exist"),
+        ({"late_after": "soon"}, "could not read the duration 'soon'"),
+    ],
+)
+def test_what_cannot_be_expected(run_module: Runner, tmp_path: pathlib.Path, given: Options, words: str) -> None:
+    """One sentence, before anything is written."""
+    result = run_module("recovery_metrics", {"path": str(tmp_path / "drill.prom"), "name": "ledger", "late_after": "8d", **given})
+    assert result["failed"] and words in result["msg"] and contents(tmp_path) == {}, result

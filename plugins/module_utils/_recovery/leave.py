@@ -56,22 +56,40 @@ def check(places: Places, record: Record) -> None:
         InvalidInput: one cannot.
     """
     history.folder(record.name)
-    if places.metrics is not None and not places.metrics.endswith(".prom"):
-        raise InvalidInput(f"write the figures to {places.metrics}", "the collector reads only files that end in .prom")
-    for what, path in (("the report", places.dest), ("the figures", places.metrics)):
-        if path is not None and not os.path.isdir(os.path.dirname(path.rstrip("/"))):
-            raise InvalidInput(f"write {what} to {path}", "its parent folder does not exist", "make it, or name another place")
+    if places.metrics is not None:
+        check_metrics(places.metrics)
+    if places.dest is not None:
+        _check_parent("the report", places.dest)
+
+
+def check_metrics(path: str) -> None:
+    """Find out whether figures can be written there.
+
+    Raises:
+        InvalidInput: they cannot.
+    """
+    if not path.endswith(".prom"):
+        raise InvalidInput(f"write the figures to {path}", "the collector reads only files that end in .prom")
+    _check_parent("the figures", path)
+
+
+def _check_parent(what: str, path: str) -> None:
+    if not os.path.isdir(os.path.dirname(path.rstrip("/"))):
+        raise InvalidInput(f"write {what} to {path}", "its parent folder does not exist", "make it, or name another place")
 
 
 def leave(places: Places, record: Record, check_mode: bool) -> Left:
     """Write everything that is not there yet: the history first, since the page shows it.
 
     Raises:
-        MainstayError: something could not be written; what was written before it stays.
+        MainstayError: something could not be written. A store that fails keeps neither the report nor the figures from being written.
     """
     check(places, record)
-    left = Left()
-    _add_line(left, places, record, check_mode)
+    left, failure = Left(history=[record.line()]), None
+    try:
+        _add_line(left, places, record, check_mode)
+    except MainstayError as error:
+        failure = error
     if places.dest is not None:
         if not os.path.isdir(places.dest):
             left.actions.append(f"make the folder {places.dest}")
@@ -82,6 +100,8 @@ def leave(places: Places, record: Record, check_mode: bool) -> Left:
         _replace(left, os.path.join(places.dest, "report.html"), page.render(record, left.history), check_mode)
     if places.metrics is not None:
         _write_metrics(left, places.metrics, lambda state: drill_metrics.learn(state, record, places.late_after), check_mode)
+    if failure is not None:
+        raise failure
     return left
 
 
@@ -91,16 +111,16 @@ def announce(path: str, name: str, level: str, late_after: int | None, check_mod
     Raises:
         MainstayError: they could not be written.
     """
+    check_metrics(path)
     left = Left()
     _write_metrics(left, path, lambda state: drill_metrics.expect(state, name, level, late_after, round(time.time(), 3)), check_mode)
     return left
 
 
 def _add_line(left: Left, places: Places, record: Record, check_mode: bool) -> None:
-    line = record.line()
     if places.store is None:
-        left.history = [line]
         return
+    line = record.line()
     key = history.key_of(record.name, line)
     left.history = history.read(places.store, record.name)
     if line in left.history:

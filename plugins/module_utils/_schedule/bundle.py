@@ -13,7 +13,8 @@ import zipfile
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
-FOLDERS = ("plugins",)
+FOLDERS = ("plugins", "roles/recovery_drill")
+"""The modules, and the role that a host drills with by itself."""
 FILES = ("meta/runtime.yml",)
 ENDINGS = (".py", ".yml")
 _MOMENT = (1980, 1, 1, 0, 0, 0)

@@ -87,6 +87,7 @@ def test_the_real_bundle_holds_what_a_scheduled_job_calls() -> None:
     names = set(bundle._names(str(ROOT)))
     assert {"plugins/modules/pg_backup.py", "plugins/modules/redis_snapshot.py", "plugins/modules/backup_metrics.py"} <= names
     assert {"plugins/module_utils/_catalog/pipeline.py", "plugins/doc_fragments/catalog.py", "meta/runtime.yml"} <= names
+    assert {"roles/recovery_drill/tasks/drill.yml", "roles/recovery_drill/meta/argument_specs.yml", "plugins/module_utils/_recovery/unreported.py"} <= names
 
 
 def test_install_once_then_nothing(tmp_path: pathlib.Path, files: tuple[str, str]) -> None:
