@@ -10,7 +10,8 @@ W ?= $(or $(MAINSTAY_WORK),$(HOME)/.cache/mainstay/work-$(shell printf %s "$(CUR
 VENV := $(W)/venv
 TREE := $(W)/tree/ansible_collections
 OPS := $(TREE)/mainstay/ops
-STAMP := $(W)/setup-$(shell cat requirements/dev.txt requirements.txt .ci/setup | sha256sum | cut -c1-12)
+REQUIREMENTS ?= requirements/dev.txt
+STAMP := $(W)/setup-$(shell cat $(REQUIREMENTS) requirements.txt .ci/setup .ci/get_pip.py | sha256sum | cut -c1-12)
 
 export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_HOME := $(W)/ansible-home
@@ -46,7 +47,7 @@ test-all: test import-check molecule-long molecule-debian12 ## the tests, the sc
 setup: $(STAMP) ## Python tools in a virtual environment under ~/.cache/mainstay
 $(STAMP):
 	$(call step,set-up: the Python tools (about 90 s the first time))
-	.ci/setup "$(PYTHON)" "$(W)" "$(CURDIR)"
+	.ci/setup "$(PYTHON)" "$(W)" "$(CURDIR)" "$(REQUIREMENTS)"
 	@rm -f $(W)/setup-* && touch $@
 
 setup-lab: setup ## what the lab needs of this machine (podman and others, by apt)
@@ -61,7 +62,7 @@ lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, licen
 	$(call step,lint)
 	git ls-files -z '*.yml' '*.yaml' ':!changelogs' | xargs -0 yamllint --strict
 	ansible-lint --offline
-	shellcheck .ci/import-check .ci/molecule .ci/run .ci/setup .ci/system-packages tests/demo/count-ssh
+	shellcheck .ci/import-check .ci/molecule .ci/newest .ci/run .ci/setup .ci/syntax .ci/system-packages tests/demo/count-ssh
 	antsibull-changelog lint
 	reuse lint --quiet || reuse lint
 	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
@@ -89,6 +90,14 @@ sanity: tree ## ansible-test sanity, without ignores
 unit: setup ## unit tests and meta-tests
 	$(call step,unit tests)
 	pytest -q -p no:cacheprovider -n 2 --dist worksteal tests/unit
+
+syntax: setup ## the syntax of every playbook; a deprecation fails
+	$(call step,syntax of the playbooks)
+	.ci/syntax
+
+test-newest: setup ## unit tests, sanity and syntax with the newest stable ansible-core; NEWEST=/path/to/python3.13
+	$(call step,the newest ansible-core)
+	.ci/newest "$(W)" "$(CURDIR)" "$(NEWEST)" unit sanity syntax
 
 integration: setup-test ## modules against real servers on loopback
 	$(call step,integration tests)
@@ -166,4 +175,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults setup setup-lab setup-test checks lint tree sanity unit integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down dashboards docs import-check clean load
+.PHONY: help demo test test-all test-faults test-newest setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down dashboards docs import-check clean load
