@@ -141,6 +141,9 @@ bench-redis: setup-test ## measure snapshots of Redis against stock tools, into 
 bench-probe: setup ## measure many health probes at once against a loop of uri, into docs/benchmarks.md; ENDPOINTS=1000 ROUNDS=3
 	PYTHONPATH=tests/bench python -m probe --endpoints $(or $(ENDPOINTS),1000) --rounds $(or $(ROUNDS),3)
 
+bench-scale: setup-lab ## measure how runs grow with the number of lab hosts, into docs/scale.md (hours); SIZES="5 10 20 40" ROUNDS=3 PEERS=none
+	PYTHONPATH=tests/bench python -m scale $(foreach size,$(SIZES),--size $(size)) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers '$(filter-out none,$(PEERS))')
+
 ee: setup ## the build context of the execution environment, in artifacts/ee/context
 	rm -rf artifacts/ee && mkdir -p artifacts/ee
 	ansible-galaxy collection build --output-path artifacts/ee && mv artifacts/ee/mainstay-ops-*.tar.gz artifacts/ee/mainstay-ops.tar.gz
@@ -175,4 +178,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults test-newest setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover ee lab lab-down dashboards docs import-check clean load
+.PHONY: help demo test test-all test-faults test-newest setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
