@@ -22,7 +22,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
 # What takes longer than its place in every run is worth: these are in test-all.
-LONG := deploy dr_drill nginx_acme patch pitr postgres_day2 postgres_manual postgres_upgrade redis_sentinel redis_versions security_scan
+LONG := deploy dr_drill newest_controller nginx_acme patch pitr postgres_day2 postgres_manual postgres_upgrade redis_sentinel redis_versions security_scan
 # Each step's headline tells how long the run has taken until then, in the parts that a run starts too.
 ifndef BEGAN
 export BEGAN := $(shell date +%s)
@@ -62,7 +62,7 @@ lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, licen
 	$(call step,lint)
 	git ls-files -z '*.yml' '*.yaml' ':!changelogs' | xargs -0 yamllint --strict
 	ansible-lint --offline
-	shellcheck .ci/import-check .ci/molecule .ci/newest .ci/run .ci/setup .ci/syntax .ci/system-packages tests/demo/count-ssh
+	shellcheck .ci/import-check .ci/molecule .ci/newest .ci/run .ci/setup .ci/syntax .ci/system-packages .ci/upgrade tests/demo/count-ssh
 	antsibull-changelog lint
 	reuse lint --quiet || reuse lint
 	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
@@ -95,9 +95,9 @@ syntax: setup ## the syntax of every playbook; a deprecation fails
 	$(call step,syntax of the playbooks)
 	.ci/syntax
 
-test-newest: setup ## unit tests, sanity and syntax with the newest stable ansible-core; NEWEST=/path/to/python3.13
+test-newest: ## unit tests, sanity and syntax with the newest stable ansible-core; NEWEST=/path/to/python3.13
 	$(call step,the newest ansible-core)
-	.ci/newest "$(W)" "$(CURDIR)" "$(NEWEST)" unit sanity syntax
+	.ci/newest "$(W)/newest" "$(CURDIR)" "$(NEWEST)" unit sanity syntax
 
 integration: setup-test ## modules against real servers on loopback
 	$(call step,integration tests)
@@ -108,6 +108,10 @@ integration: setup-test ## modules against real servers on loopback
 test-faults: setup-test setup-lab ## the long set of faults: kills, full disks, an S3 that misbehaves, damage, bad releases (an hour and more)
 	$(call step,faults)
 	pytest -q -s -p no:cacheprovider tests/faults
+
+test-upgrade: setup-test ## what the last release has made, taken over by this checkout; UPGRADE_FROM=COMMIT
+	$(call step,upgrade)
+	UPGRADE_FROM="$(UPGRADE_FROM)" .ci/upgrade "$(W)" "$(CURDIR)"
 
 # The longest one first, so that no lane has nothing to do for long.
 molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
@@ -178,4 +182,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults test-newest setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
+.PHONY: help demo test test-all test-faults test-newest test-upgrade setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load

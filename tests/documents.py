@@ -17,6 +17,7 @@ import typing as t
 import yaml
 from ansible.cli.adhoc import AdHocCLI
 from ansible.cli.doc import DocCLI
+from ansible.cli.galaxy import GalaxyCLI
 from ansible.cli.inventory import InventoryCLI
 from ansible.cli.playbook import PlaybookCLI
 
@@ -25,11 +26,11 @@ sys.path.insert(0, str(ROOT / ".ci/site"))
 
 from sources import Playbook, read_playbooks, roles_of  # noqa: E402
 
-DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "tests/**/README.md") for path in ROOT.glob(pattern))
+DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "roles/*/README.md", "tests/**/README.md") for path in ROOT.glob(pattern))
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 SHELL = {"", "console", "sh", "bash"}
 # What counts as a command where it stands within a sentence or a table.
-SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|make|molecule|python3?) .|(\.\.\. )?playbooks/\w+\.yml .|(MAINSTAY_\w+|PYTHONPATH)=.* ")
+SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|ansible-galaxy|make|molecule|python3?) .|(\.\.\. )?playbooks/\w+\.yml .|(MAINSTAY_\w+|PYTHONPATH)=.* ")
 # Words in capitals stand for something of the reader's own.
 STAND_IN = re.compile(r"[A-Z][A-Z_]*$")
 # Inventories that documents speak of, and that the reader makes.
@@ -205,6 +206,18 @@ def exists(name: str, kind: str | None = None) -> bool:
     return any((ROOT / place).exists() for place in (places[kind] if kind else sum(places.values(), [])))
 
 
+def check_galaxy(words: list[str]) -> None:
+    """A command of ``ansible-galaxy``: its options, and that a requirements file or a collection of our own that it names exists."""
+    options = parsed(GalaxyCLI, words)
+    requirements = getattr(options, "requirements", None)
+    if requirements and not (ROOT / requirements).is_file():
+        raise Wrong(f"there is no file {requirements}")
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
+    for name in getattr(options, "args", None) or []:
+        if name.startswith(f"{galaxy['namespace']}.") and name.partition(":")[0] != f"{galaxy['namespace']}.{galaxy['name']}":
+            raise Wrong(f"there is no collection {name}")
+
+
 def check_make(words: list[str]) -> None:
     """A command of ``make``: its targets and variables are in the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -255,6 +268,7 @@ def check_command(words: list[str], folder: pathlib.Path = ROOT) -> None:
     checks: dict[str, t.Callable[[list[str]], t.Any]] = {
         "ansible": functools.partial(check_inventory, AdHocCLI),
         "ansible-doc": check_doc,
+        "ansible-galaxy": check_galaxy,
         "ansible-inventory": functools.partial(check_inventory, InventoryCLI),
         "ansible-playbook": check_playbook,
         "make": check_make,

@@ -136,7 +136,8 @@ def peers_note(found: Findings) -> str:
     if found.missing:
         return f"Not measured: the peers (geerlingguy's roles). {found.missing}"
     names = ", ".join(f"{name} {tag}" for name, tag in TAGS.items())
-    return f"*the peers*: geerlingguy's roles {names} with their defaults, on hosts of the same names: PostgreSQL and Redis on those with data, nginx on the others"
+    places = "PostgreSQL and Redis on those with data, nginx on the others"
+    return f"*the peers*: geerlingguy's roles {names} with their defaults, on hosts of the same names: {places}"
 
 
 def page(found: Findings) -> str:

@@ -70,7 +70,8 @@ def test_the_inventory_lies_where_variables_of_the_lab_look_for_files() -> None:
 
 
 def test_the_recap_is_read_without_the_controller() -> None:
-    recap = "app1 : ok=12   changed=1    unreachable=0    failed=0\nlb1 : ok=8 changed=0 unreachable=0 failed=0\nlocalhost : ok=3 changed=3 unreachable=0 failed=0\n"
+    recap = "app1 : ok=12   changed=1    unreachable=0    failed=0\nlb1 : ok=8 changed=0 unreachable=0 failed=0\n"
+    recap += "localhost : ok=3 changed=3 unreachable=0 failed=0\n"
     assert converge.read_recap(f"PLAY RECAP ***\n{recap}") == (2, 20, 1)
     with pytest.raises(ValueError, match="without a recap: nothing"):
         converge.read_recap("nothing")
