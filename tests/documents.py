@@ -183,7 +183,10 @@ def parsed(program: type, words: list[str]) -> argparse.Namespace:
     cli.init_parser()
     cli.parser.exit_on_error = False
     cli.parser.error = functools.partial(_refuse, " ".join(words))
-    return cli.parser.parse_args(words[1:])
+    try:
+        return cli.parser.parse_args(words[1:])
+    except SystemExit as ended:  # the parsers of commands below the program's have an end of their own
+        raise Wrong(f"{' '.join(words)}: it is not understood") from ended
 
 
 def _refuse(command: str, message: str) -> t.NoReturn:
