@@ -45,7 +45,8 @@ Growth from {first} to {last} hosts:
 """
 
 VARIANTS = """
-Settings, on {size} hosts, `site` with nothing to change; each differs from `ansible.cfg` in what it names:
+Settings, on {size} hosts, `site` with nothing to change; each differs from `ansible.cfg` in what it names.
+`free` and `host_pinned` are here to compare: they do not wait for each other, so a play of a cluster would not stop as a whole.
 
 {table}
 """
