@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, action="append", help="number of hosts; may be given several times (default: 5, 10, 20 and 40)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default: 3)")
     parser.add_argument("--peers", default=peers.SOURCE, help="where the peers' repositories are, with {name} for the role's name; nothing leaves them out")
+    parser.add_argument("--no-settings", action="store_true", help="leave out the runs with other settings than those of ansible.cfg")
     parser.add_argument("--print-only", action="store_true", help="leave docs/scale.md as it is")
     arguments = parser.parse_args()
     sizes = sorted(set(arguments.size or (5, 10, 20, 40)))
@@ -128,7 +129,7 @@ def main() -> None:
             found.missing = f"{error}."
             say(f"without the peers: {error}")
         for size in sizes:
-            measure_size(size, found, size == sizes[0], roles, folder / "releases")
+            measure_size(size, found, size == sizes[0] and not arguments.no_settings, roles, folder / "releases")
     section = page(found)
     print(section)
     if not arguments.print_only:
