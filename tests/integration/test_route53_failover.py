@@ -519,7 +519,9 @@ def test_only_without_the_wait_for_its_checkers_a_switch_shows_the_other_side(sw
     assert not world()["failed"]
     switched.answers("primary")
     world.cloud.control("set", sync=1)
-    hung, seen = seen_while(world, lambda: world.run.finish(sabotaged(switched, tmp_path, name)))
+    # So many looks until it counts that a slow machine cannot be slower; a module that waits would wait for as many real seconds.
+    slow = {"switch": {**switched.options()["switch"], "interval": 30, "failure_threshold": 10}} if name else {}
+    hung, seen = seen_while(world, lambda: world.run.finish(sabotaged(switched, tmp_path, name, **slow)))
     assert not hung["failed"], hung
     assert ([ADDRESSES["secondary"]] in seen) == bool(name), "the client saw the other side, or did not where it had to"
 
