@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small production on loopback, watched by what the role ``prometheus`` writes: two hosts of an application, balancers, PostgreSQL and Redis with a standby each.
+"""A small production on loopback, watched by what the role ``prometheus`` writes.
 
-All is real but the application, which is a few lines, and the host names, which are labels. The rules are the role's, with each of their durations divided
-by :data:`PACE`, so that a fault that has to last for five minutes is told after half a minute.
+There are two hosts of an application, two balancers, PostgreSQL with a standby and Redis with a replica. All is real but the application, which is a few
+lines, and the host names, which are labels. The rules are the role's, with each of their durations divided by :data:`PACE`, so that a fault that has to last
+for five minutes is told after half a minute.
 """
 
 from __future__ import annotations
@@ -280,7 +281,8 @@ class Stack:
 
     def _start_exporters_of_postgres(self) -> None:
         self.postgres["data1"].query(f"CREATE ROLE watcher LOGIN PASSWORD '{SENTINEL}' IN ROLE pg_monitor")
-        self.postgres["data1"].query("CREATE TABLE ballast (text text); CREATE TABLE pairs (id int PRIMARY KEY, n int); INSERT INTO pairs VALUES (1, 0), (2, 0)")
+        self.postgres["data1"].query("CREATE TABLE ballast (text text)")
+        self.postgres["data1"].query("CREATE TABLE pairs (id int PRIMARY KEY, n int); INSERT INTO pairs VALUES (1, 0), (2, 0)")
         self.postgres.settle("data1", "data2")
         write_tree(self.folder / "exporters", "exporters.yml.j2", prometheus_exporters=["postgres", "blackbox"])
         relocate(self.folder / "exporters")
