@@ -26,7 +26,8 @@ sys.path.insert(0, str(ROOT / ".ci/site"))
 
 from sources import Playbook, read_playbooks, roles_of  # noqa: E402
 
-DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "roles/*/README.md", "tests/**/README.md") for path in ROOT.glob(pattern))
+PLACES = ("*.md", "docs/**/*.md", "examples/**/*.md", "roles/*/README.md", "tests/**/README.md")
+DOCUMENTS = sorted(path for pattern in PLACES for path in ROOT.glob(pattern))
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 SHELL = {"", "console", "sh", "bash"}
 # What counts as a command where it stands within a sentence or a table.
@@ -185,8 +186,8 @@ def parsed(program: type, words: list[str]) -> argparse.Namespace:
     cli.parser.error = functools.partial(_refuse, " ".join(words))
     try:
         return cli.parser.parse_args(words[1:])
-    except SystemExit as ended:  # the parsers of commands below the program's have an end of their own
-        raise Wrong(f"{' '.join(words)}: it is not understood") from ended
+    except SystemExit as error:  # by a parser of a subcommand, which has said why
+        raise Wrong(f"{' '.join(words)}: {words[0]} does not take these arguments") from error
 
 
 def _refuse(command: str, message: str) -> t.NoReturn:

@@ -32,6 +32,11 @@ class Version:
         """What makes Ansible find this version first, and the collections that it depends on after it."""
         return {"ANSIBLE_COLLECTIONS_PATH": self.folder}
 
+    def needs(self, path: str) -> None:
+        """Skip the test if this version does not have a file yet."""
+        if not pathlib.Path(self.folder, "ansible_collections/mainstay/ops", path).exists():
+            pytest.skip(f"the version to come from has no {path}")
+
     def tasks(self, runner: Runner, *tasks: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """Run tasks by this version and return their results; none may fail."""
         run: Run = runner.tasks(tasks, **self.environment)

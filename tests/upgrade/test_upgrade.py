@@ -22,6 +22,7 @@ def balancer(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, old: Versi
     """An nginx that the old version has configured, in front of two applications."""
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
+    old.needs("roles/nginx_tls/tasks/look.yml")
     as_version(monkeypatch, old)
     found = Balancer(tmp_path)
     servers = found.upstream()["servers"]
@@ -99,6 +100,7 @@ def test_backups_of_postgresql_are_read(
 
 def test_a_chain_of_backups_of_files_goes_on(old: Version, new: Version, run_module: Runner, tmp_path: pathlib.Path, age_keys: AgeKeys) -> None:
     """An increment is based on the old full backup, and a restore needs both."""
+    old.needs("plugins/modules/files_backup.py")
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "early").write_text("early")
