@@ -103,6 +103,16 @@ class Drill:
         except (urllib.error.URLError, OSError):
             return True
 
+    def takes_writes(self, host: str) -> bool:
+        """Whether a host that was fenced takes a row or a key after somebody has started its servers, as an operator would who knows of nothing."""
+        script = (
+            "systemctl start patroni.service redis-server.service numbered.service || true; sleep 5; "
+            "runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 -c 'INSERT INTO numbered VALUES (-1)' ledger || "
+            "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 6379), 3)'"
+        )
+        argv = find_runtime().command("exec", f"{self.lab.name}-{host}", "sh", "-c", script)
+        return subprocess.run(argv, capture_output=True, check=False, timeout=60).returncode == 0
+
     def lose(self, how: str) -> None:
         """Cut site a off from everybody, or kill it."""
         for host in A:
@@ -135,6 +145,7 @@ class Drill:
             self.until(lambda: all(self.refused(host) for host in A), "the fence")
             time.sleep(15)
             assert all(self.refused(host) for host in A), "site a takes rows"
+            assert not [host for host in A if self.takes_writes(host)], "site a takes writes when it is started by hand"
             self.playbook("playbooks/dr_failback.yml", *_direction("site_b", "site_a"))
             self.until(lambda: self.acknowledged()[-1]["site"] == "site_a", "the client's first row back at site a")
         rows = {int(line) for line in self.sql(A, "SELECT number FROM numbered").split()}
