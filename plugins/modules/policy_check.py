@@ -25,6 +25,7 @@ options:
       - What is asked for, by part. The parts are V(application), V(database), V(cache), V(files) and V(monitoring); those that are not named are not judged.
       - Each has these keys, all of which may be missing. V(recovery_time) and V(recovery_point), by default V(15m) and V(5m) for the application, V(30m) and
         V(15m) for the database, V(5m) and V(1m) for the cache, V(10m) and V(1h) for files, V(20m) and V(30m) for monitoring;
+        V(backups), whether the part has backups of its own (V(true));
         V(frequency), how often a backup is due; V(on_calendar), when, for the role C(backup); V(retention), as
         O(mainstay.ops.pg_backup#module:retention); V(encryption), whether it is needed (V(true));
         V(copies), in how many further stores the newest backup must be (V(1)); V(drill_every), how long ago the last successful drill may be (V(8d), V(0) for

@@ -111,11 +111,11 @@ def test_the_units_are_ones_that_systemd_takes(host: Host) -> None:
     """A check writes nothing and says what a run does; a second run changes nothing; drills are expected from the first on; the key is in no job."""
     planned = host.configure("--check")
     assert planned.status == 0, planned.output
-    assert [result["changed"] for result in planned.results if "actions" in result] == [True, True]
+    assert sum(result["changed"] for result in planned.results) == 2
     assert list((host.root / "units").iterdir()) == [] and list((host.root / "textfile").iterdir()) == []
     done = host.configure()
     assert done.status == 0, done.output
-    assert [result["changed"] for result in done.results if "actions" in result] == [True, True]
+    assert sum(result["changed"] for result in done.results) == 2
     assert host.figure("last_success_timestamp_seconds") == 0 and host.figure("late_after_seconds") == 8 * 86400 and host.figure("since_timestamp_seconds") > 0
     assert "mainstay_drill_success" not in host.figures
     before = host.figures

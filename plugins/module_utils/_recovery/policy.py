@@ -24,7 +24,7 @@ TARGETS = {
     "monitoring": ("20m", "30m"),
 }
 """Recovery time and recovery point of each part, where the policy says nothing else."""
-_KEYS = ("frequency", "on_calendar", "retention", "encryption", "copies", "recovery_time", "recovery_point", "drill_every", "drill_level")
+_KEYS = ("backups", "frequency", "on_calendar", "retention", "encryption", "copies", "recovery_time", "recovery_point", "drill_every", "drill_level")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Part:
 
     Args:
         name: one of :data:`TARGETS`.
+        backups: whether it has backups of its own; one that is made anew, or whose data are those of other parts, has none.
         frequency: how often a backup is taken; None if the recovery point alone counts.
         min_good: so many good backups there must be.
         encryption: whether backups must be encrypted.
@@ -44,6 +45,7 @@ class Part:
     """
 
     name: str
+    backups: bool
     frequency: int | None
     min_good: int
     encryption: bool
@@ -114,9 +116,10 @@ def _part(name: str, given: t.Any) -> Part:
     try:
         return Part(
             name=name,
+            backups=_switch(given, "backups"),
             frequency=_seconds(given, "frequency", None),
             min_good=int((given.get("retention") or {}).get("min_good", 2)),
-            encryption=_switch(given.get("encryption", True)),
+            encryption=_switch(given, "encryption"),
             copies=int(given.get("copies", 1)),
             recovery_time=_seconds(given, "recovery_time", TARGETS[name][0]) or 0,
             recovery_point=_seconds(given, "recovery_point", TARGETS[name][1]) or 0,
@@ -137,10 +140,31 @@ def _seconds(given: t.Mapping[str, t.Any], key: str, default: str | None) -> int
         raise ValueError(f"{key}: {error.cause}") from error
 
 
-def _switch(given: t.Any) -> bool:
-    if str(given).lower() not in ("true", "false", "yes", "no"):
-        raise ValueError(f"encryption is {given}, it must be true or false")
-    return str(given).lower() in ("true", "yes")
+def _switch(given: t.Mapping[str, t.Any], key: str) -> bool:
+    text = str(given.get(key, True)).lower()
+    if text not in ("true", "false", "yes", "no"):
+        raise ValueError(f"{key} is {given[key]}, it must be true or false")
+    return text in ("true", "yes")
+
+
+def limits(policy: t.Mapping[str, t.Any], parts: t.Iterable[str], level: str) -> dict[str, int]:
+    """Return what a drill may measure, in seconds, by the names of its figures.
+
+    Args:
+        policy: what is asked for; a part that it does not name has the targets of :data:`TARGETS`.
+        parts: those that are drilled.
+        level: the drill's; one that restores nothing has no recovery time.
+
+    Raises:
+        InvalidInput: there is no such part, or the policy is none.
+    """
+    found = {}
+    for name in dict.fromkeys(parts):
+        part = _part(name, policy.get(name) or {})
+        found[f"{name}_rpo_seconds"] = part.recovery_point
+        if level != LEVELS[0]:
+            found[f"{name}_rto_seconds"] = part.recovery_time
+    return found
 
 
 def check(parts: t.Iterable[Part], found: t.Sequence[Found], history: t.Sequence[t.Mapping[str, t.Any]], now: float) -> list[Finding]:
@@ -155,7 +179,9 @@ def check(parts: t.Iterable[Part], found: t.Sequence[Found], history: t.Sequence
     findings: list[Finding] = []
     for part in parts:
         mine = [entry for entry in found if entry.part == part.name]
-        findings += [*_backups(part, mine, now), *_copies(part, mine), *_drills(part, history, now)]
+        if part.backups:
+            findings += [*_backups(part, mine, now), *_copies(part, mine)]
+        findings += _drills(part, history, now)
     return findings
 
 

@@ -9,7 +9,9 @@ import datetime
 import typing as t
 
 import pytest
+from ansible.errors import AnsibleFilterError
 
+from ansible_collections.mainstay.ops.plugins.filter.recovery_limits import recovery_limits
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery import policy
 
@@ -95,6 +97,40 @@ def test_each_part_is_judged_by_what_is_its_own() -> None:
     assert [(finding.part, finding.what) for finding in findings] == [("files", "nobody has looked at its backups")]
 
 
+def test_a_part_without_backups_of_its_own() -> None:
+    """Nobody looks for any; its drills count all the same."""
+    given = {"backups": False, "drill_every": "1d"}
+    assert [finding.what for finding in policy.check(policy.read({"database": given}), [], [], NOW)] == ["it was never drilled at the level restore"]
+    assert policy.check(policy.read({"database": given}), [], [drill()], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "parts", "level", "limits"),
+    [
+        ({}, ["cache"], "restore", {"cache_rpo_seconds": 60, "cache_rto_seconds": 300}),
+        ({"cache": None}, ["cache"], "site", {"cache_rpo_seconds": 60, "cache_rto_seconds": 300}),
+        ({"cache": {"recovery_point": "2h"}}, ["cache", "cache"], "verify", {"cache_rpo_seconds": 7200}),
+        ({"database": {"recovery_time": 90}}, ["database", "files"], "restore",
+         {"database_rpo_seconds": 900, "database_rto_seconds": 90, "files_rpo_seconds": 3600, "files_rto_seconds": 600}),
+        ({"database": {}}, [], "restore", {}),
+    ],
+)
+def test_limits_of_a_drill(given: dict[str, t.Any], parts: list[str], level: str, limits: dict[str, int]) -> None:
+    """Of what is drilled, by the policy where it says something."""
+    assert recovery_limits(given, parts, level) == policy.limits(given, parts, level) == limits
+
+
+@pytest.mark.parametrize(
+    ("given", "parts", "words"),
+    [([], ["cache"], "recovery_limits: the policy must be a dictionary, not list"), ({}, ["caches"], "there is no such part"),
+     ({"cache": {"recovery_time": "soon"}}, ["cache"], "recovery_time: it is no number of seconds")],
+)
+def test_limits_that_are_none(given: t.Any, parts: list[str], words: str) -> None:
+    """A play says what is wrong with the policy."""
+    with pytest.raises(AnsibleFilterError, match=words):
+        recovery_limits(given, parts)
+
+
 @pytest.mark.parametrize(
     ("name", "time", "point"),
     [("application", 900, 300), ("database", 1800, 900), ("cache", 300, 60), ("files", 600, 3600), ("monitoring", 1200, 1800)],
@@ -114,6 +150,7 @@ def test_targets(name: str, time: int, point: int) -> None:
         ({"database": {"recovery_time": "soon"}}, "recovery_time: it is no number of seconds"),
         ({"database": {"copies": "many"}}, "invalid literal"),
         ({"database": {"encryption": "perhaps"}}, "encryption is perhaps"),
+        ({"database": {"backups": "some"}}, "backups is some, it must be true or false"),
         ({"database": {"drill_level": "full"}}, "there is no level full"),
         ({"database": [1]}, "it is no dictionary"),
         ({"database": {"retention": [1]}}, "could not read the part database"),
