@@ -146,9 +146,22 @@ def test_what_changes_production_is_approved() -> None:
                 for entry in following:
                     parents.setdefault(entry["identifier"], []).append(node["identifier"])
         for identifier, node in nodes.items():
-            changes = node["unified_job_template"]["name"] in ("mainstay deploy", "mainstay restore", "mainstay postgres site promote")
+            changes = node["unified_job_template"]["name"] in (
+                "mainstay deploy", "mainstay restore", "mainstay postgres site promote", "mainstay dr failover", "mainstay dr failback",
+            )
             if changes and node["inventory"]["name"] != "mainstay staging" and node.get("job_type") != "check":
                 assert is_guarded(identifier, nodes, parents), identifier
+
+
+def test_a_site_that_takes_over_is_confirmed() -> None:
+    """What changes says so for the site that it names; what plans does not."""
+    moves = [node for workflow in awx_data.of("workflow_job_templates") for node in workflow["workflow_nodes"]
+             if node["unified_job_template"]["name"] in ("mainstay dr failover", "mainstay dr failback")]
+    assert len(moves) == 4
+    for node in moves:
+        given = node["extra_data"]
+        assert {given["site_failover_from"], given["site_failover_to"]} == {"site_a", "site_b"}
+        assert given.get("site_failover_confirm") == (None if node.get("job_type") == "check" else given["site_failover_to"])
 
 
 def is_guarded(identifier: str, nodes: dict[str, t.Any], parents: dict[str, list[str]]) -> bool:
@@ -172,9 +185,10 @@ def test_schedules_come_true(schedule: dict[str, t.Any]) -> None:
 
 
 def test_inventories_exist() -> None:
-    """Each is a file of the collection."""
+    """Each is a file of the collection, or a folder with some."""
     for inventory in awx_data.of("inventories"):
-        assert (awx_data.FOLDER.parent / inventory["source_path"]).is_file(), inventory
+        path = awx_data.FOLDER.parent / inventory["source_path"]
+        assert path.is_file() or list(path.glob("*.yml")), inventory
 
 
 def test_options_are_those_of_the_modules() -> None:

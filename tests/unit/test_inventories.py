@@ -23,6 +23,8 @@ from ansible.vars.manager import VariableManager
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import playbooks
 
+from ansible_collections.mainstay.ops.plugins.module_utils._recovery import policy
+
 FOLDER = playbooks.ROOT / "inventories"
 SITES = ["production/site_a.yml", "production/site_b.yml", "staging/hosts.yml"]
 FILES = sorted(path for name in ("production", "staging") for path in (FOLDER / name).rglob("*.yml") if not path.is_symlink())
@@ -34,8 +36,9 @@ ROLES = {
     "dcs": ["postgres_replication"],
     "redis": ["redis_sentinel", "backup"],
     "monitoring": ["prometheus"],
+    "drill": ["recovery_drill"],
 }
-GROUPS = {"lb", "app", "postgres", "dcs", "redis", "monitoring", "aws", "ecs"}
+GROUPS = {"lb", "app", "postgres", "dcs", "redis", "monitoring", "drill", "aws", "ecs"}
 SECRET = "value-of-the-tests"
 NAMES = re.findall(r"\b(?:postgres|redis|backup|patroni)_\w+", (FOLDER / "production/group_vars/all/secrets.yml.example").read_text(encoding="utf-8"))
 
@@ -52,12 +55,12 @@ def inventory(name: str) -> tuple[InventoryManager, VariableManager]:
     return manager, variables
 
 
-def variables_of(name: str, host: str) -> dict[str, t.Any]:
-    """The options of roles and playbooks that a host has, worked out."""
+def variables_of(name: str, host: str, *wanted: str) -> dict[str, t.Any]:
+    """The options of roles and playbooks that a host has, worked out: those that are named, or all."""
     manager, variables = inventory(name)
     given = variables.get_vars(host=manager.get_host(host))
     templar = Templar(DataLoader(), variables=given)
-    return {key: templar.template(given[key]) for key in given if key in OPTIONS}
+    return {key: templar.template(given[key]) for key in given if key in (wanted or OPTIONS)}
 
 
 OPTIONS = {option for path in (playbooks.ROOT / "roles").iterdir() for option in playbooks.role_options(path.name)} | {"site_checks"}
@@ -164,6 +167,27 @@ def test_no_default_of_a_survey_hides_the_inventory() -> None:
     for kind in ("job_templates", "workflow_job_templates"):
         for entry in awx_data.of(kind):
             assert not set_there & set(entry.get("survey", [])), entry["name"]
+
+
+@pytest.mark.parametrize(("name", "host"), [("production/site_a.yml", "a-data1"), ("production/site_b.yml", "b-drill1"), ("staging/hosts.yml", "s-drill1"),
+                                            ("lab/hosts.yml", "data1"), ("lab/hosts.yml", "dr1")])
+def test_the_policy_is_one_that_can_be_kept(name: str, host: str) -> None:
+    """It names every part, and promises no less loss than the time between two backups, unless a log is archived between them."""
+    parts = {part.name: part for part in policy.read(variables_of(name, host, "recovery_policy")["recovery_policy"])}
+    assert set(parts) == set(policy.TARGETS)
+    times = {part: parts[part].recovery_time for part in parts}
+    assert times == {"application": 900, "database": 1800, "cache": 300, "files": 600, "monitoring": 1200}
+    for part in (part for part in parts.values() if part.backups):
+        assert part.frequency, part
+        logged = part.name == "database" and "lab" not in name
+        assert logged or part.frequency < part.recovery_point, part
+
+
+@pytest.mark.parametrize(("name", "host", "catalogue"), [("production/site_b.yml", "b-drill1", "shop-site_a"), ("staging/hosts.yml", "s-drill1", "shop-site_a")])
+def test_the_leading_site_is_rehearsed(name: str, host: str, catalogue: str) -> None:
+    """Wherever the host is that does it."""
+    given = variables_of(name, host, "recovery_drill_name", "recovery_drill_store")
+    assert (given["recovery_drill_name"], given["recovery_drill_store"]["prefix"]) == (catalogue, "site_a")
 
 
 def test_lists_of_hosts_have_an_order() -> None:
