@@ -288,8 +288,13 @@ class Runner:
         return process
 
     def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> dict[str, t.Any]:
-        """Wait for a module and return its result (``failed`` is true in it if it failed)."""
-        output, errors = process.communicate(timeout=timeout)
+        """Wait for a module and return its result (``failed`` is true in it if it failed); one that takes longer is killed."""
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
         assert output.strip().startswith("{"), output + errors
         return {"failed": False, "changed": False, **json.loads(output)}
 
