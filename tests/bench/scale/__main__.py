@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,8 @@ def main() -> None:
     sizes = sorted(set(arguments.size or (5, 10, 20, 40)))
     for size in sizes:
         groups(size)
+    # Whoever ends it has the hosts removed.
+    signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(143))
     adopt_orphans()
     found = Findings(arguments.rounds, os.getloadavg()[0])
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as name:
