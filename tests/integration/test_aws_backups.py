@@ -21,7 +21,7 @@ from cloud import REGION, Cloud, cloud
 from rds_job import PASSWORD, Database, make, place
 from servers import Runner
 
-SECONDS = 300
+SECONDS = 1200
 
 
 @dataclasses.dataclass
