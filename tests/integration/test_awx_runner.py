@@ -44,6 +44,7 @@ REFUSED = {
     "capacity_report": "missing required arguments: reports_prometheus",
     "cost_report": "region",
     "dr_drill": "The inventory has no host in the group drill",
+    "dr_drill_schedule": "The inventory has no host in the group drill",
     "dr_failback": "Give site_failover_from",
     "dr_failover": "Give site_failover_from",
 }
