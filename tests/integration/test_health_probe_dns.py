@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -230,7 +231,8 @@ def test_silence_ends_with_the_timeout(capsys: pytest.CaptureFixture[str]) -> No
         began = time.monotonic()
         found = only(probe(capsys, check(port, "shop.test", timeout=0.3)))
         assert time.monotonic() - began < 5
-    assert (found["status"], found["detail"]) == ("unhealthy", f"no answer from 127.0.0.1:{port} within 0.3 s")
+    # What is left of the time when the question goes out, and on a busy machine that is less.
+    assert found["status"] == "unhealthy" and re.fullmatch(rf"no answer from 127\.0\.0\.1:{port} within 0\.[123]\d* s", found["detail"])
     with trap() as silent:
         tcp_only = only(probe(capsys, check(silent, "shop.test", timeout=0.3)))
         assert tcp_only["detail"] == f"no answer from 127.0.0.1:{silent}: Connection refused"
