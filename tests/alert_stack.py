@@ -197,7 +197,7 @@ class Stack:
             self.mood(name)
             port = free_port()
             self.serve(name, port, [sys.executable, str(self.folder / "app.py"), str(port), str(self.folder / f"{name}.json")])
-            host, _, slot = name.partition("-")
+            host, unused_dash, slot = name.partition("-")
             if slot:
                 self.watch("app", f"{host}:{8000 if slot == 'blue' else 8001}", port)
         self.site = free_port()

@@ -31,7 +31,9 @@ DOCUMENTS = sorted(path for pattern in PLACES for path in ROOT.glob(pattern))
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 SHELL = {"", "console", "sh", "bash"}
 # What counts as a command where it stands within a sentence or a table.
-SPAN = re.compile(r"ansible-playbook .*\.yml|(ansible-doc|ansible-galaxy|make|molecule|python3?) .|(\.\.\. )?playbooks/\w+\.yml .|(MAINSTAY_\w+|PYTHONPATH)=.* ")
+SPAN = re.compile(
+    r"ansible-playbook .*\.yml|(ansible-doc|ansible-galaxy|make|molecule|python3?) .|(\.\.\. )?playbooks/\w+\.yml .|(MAINSTAY_\w+|PYTHONPATH)=.* "
+)
 # Words in capitals stand for something of the reader's own.
 STAND_IN = re.compile(r"[A-Z][A-Z_]*$")
 # Inventories that documents speak of, and that the reader makes.

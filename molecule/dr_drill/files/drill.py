@@ -51,7 +51,8 @@ class Drill:
             AssertionError: it failed.
         """
         argv = ["ansible-playbook", "-i", str(ROOT / "inventories/lab_dr"), str(ROOT / path), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=ROOT, env=environment(self.lab.name, self.lab.hosts))
+        variables = environment(self.lab.name, self.lab.hosts)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=ROOT, env=variables)
         with (self.artifacts / "playbooks.log").open("a", encoding="utf-8") as file:
             file.write(f"{' '.join(argv)}\n{done.stdout}{done.stderr}\n")
         assert done.returncode == 0, f"{path}: {done.stdout[-3000:]}"

@@ -87,12 +87,12 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
         # Without that file the start itself failed.
         began = os.stat(argv[1]).st_mtime if os.path.exists(argv[1]) else now
         for action in note(job, environment, began, now):
-            print(action)
+            sys.stdout.write(f"{action}\n")
     except (MainstayError, OSError, ValueError, KeyError) as error:
-        print(f"could not note that the drill failed: {error}", file=sys.stderr)
+        sys.stderr.write(f"could not note that the drill failed: {error}\n")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    raise SystemExit(main(sys.argv[1:], os.environ))
