@@ -11,6 +11,7 @@ What the run of the playbook has measured is held against the client's own log: 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import pathlib
 import subprocess
@@ -20,12 +21,14 @@ import typing as t
 import urllib.error
 import urllib.request
 
+import waiting
 from ansible_collections.mainstay.ops.plugins.module_utils._lab.runtime import find_runtime
 from drills.lab import ROOT, Lab, environment
 
 HERE = pathlib.Path(__file__).resolve().parent
 A, B = ("a1", "a2", "a3"), ("b1", "b2", "b3")
 RTO_SECONDS, RPO_SECONDS, AGREE_SECONDS = 90.0, 5.0, 2.0
+until = functools.partial(waiting.until, seconds=180, pause=0.5)
 
 
 class Drill:
@@ -81,19 +84,11 @@ class Drill:
         argv = [sys.executable, str(HERE / "client.py"), f"{self.network}.61", "53", "numbered.dr.test", str(self.log)]
         process = subprocess.Popen(argv)
         try:
-            self.until(lambda: len(self.acknowledged()) > first + 100, "the client's first rows")
+            until(lambda: len(self.acknowledged()) > first + 100, "the client's first rows")
             yield
         finally:
             process.terminate()
             process.wait(30)
-
-    @staticmethod
-    def until(condition: t.Callable[[], t.Any], what: str, seconds: float = 180) -> None:
-        """Wait until something is so."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} seconds"
-            time.sleep(0.5)
 
     def refused(self, host: str) -> bool:
         """Whether a row that is sent to a host past the name is not acknowledged."""
@@ -140,15 +135,15 @@ class Drill:
             lost_at = time.time()
             report = f"site_failover_report_dir={self.artifacts}/{how.replace(' ', '_')}"
             self.playbook("playbooks/dr_failover.yml", *_direction("site_a", "site_b"), "-e", report)
-            self.until(lambda: self.acknowledged()[-1]["site"] == "site_b", "the client's first row at site b")
+            until(lambda: self.acknowledged()[-1]["site"] == "site_b", "the client's first row at site b")
             figures = self.compare(how, lost_at)
             self.bring_back(how)
-            self.until(lambda: all(self.refused(host) for host in A), "the fence")
+            until(lambda: all(self.refused(host) for host in A), "the fence")
             time.sleep(15)
             assert all(self.refused(host) for host in A), "site a takes rows"
             assert not [host for host in A if self.takes_writes(host)], "site a takes writes when it is started by hand"
             self.playbook("playbooks/dr_failback.yml", *_direction("site_b", "site_a"))
-            self.until(lambda: self.acknowledged()[-1]["site"] == "site_a", "the client's first row back at site a")
+            until(lambda: self.acknowledged()[-1]["site"] == "site_a", "the client's first row back at site a")
         rows = {int(line) for line in self.sql(A, "SELECT number FROM numbered").split()}
         later = {entry["number"] for entry in self.acknowledged() if entry["at"] > figures["first_at_b"]}
         assert later <= rows, f"{len(later - rows)} rows that site b acknowledged are lost"
