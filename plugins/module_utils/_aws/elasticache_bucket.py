@@ -63,13 +63,14 @@ class BucketShelf:
 
     def snapshots(self, name: str) -> list[Snapshot]:
         """Return the snapshots of a group whose files are here, or are being written."""
+        # Before the files: one whose export ends between the two calls is still being written then, rather than nowhere.
+        rows = {row["SnapshotName"]: row for row in self._cache.snapshot_rows(name)}
+        writing = {snapshot for snapshot, row in rows.items() if row["SnapshotStatus"] == "exporting" and FILE.fullmatch(f"{snapshot}.rdb")}
         files: dict[str, list[str]] = collections.defaultdict(list)
         for key in self._keys(f"{name}-"):
             found = FILE.fullmatch(key)
             if found and found["name"] == name:
                 files[found["id"]].append(key)
-        rows = {row["SnapshotName"]: row for row in self._cache.snapshot_rows(name)}
-        writing = {snapshot for snapshot, row in rows.items() if row["SnapshotStatus"] == "exporting" and FILE.fullmatch(f"{snapshot}.rdb")}
         return [self._snapshot(name, each, files.get(each, []), rows.get(each, {}), each in writing) for each in sorted({*files, *writing})]
 
     def _snapshot(self, name: str, snapshot: str, keys: list[str], row: t.Mapping[str, t.Any], writing: bool) -> Snapshot:

@@ -9,7 +9,7 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_bucket import FILE
+from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_bucket import FILE, BucketShelf
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_trial import plan_trial, short_version
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshots import Snapshot, new_id
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
@@ -97,3 +97,26 @@ def test_the_files_of_a_snapshot_are_known_by_their_names(shard: str) -> None:
         assert found and (found["id"], found["name"], found["moment"]) == (snapshot, group, "20261128120000")
     for other in ("shop-by-hand.rdb", "shop-20261128120000-abcdef.rdb.gz", "shop-20261128120000-abcdeg.rdb", "folder/x.rdb"):
         assert FILE.fullmatch(other) is None
+
+
+def test_an_export_that_ends_while_its_bucket_is_looked_at_is_somewhere() -> None:
+    """AWS tells of the snapshot and S3 of its files, in two calls: what is being written at the first is whole at the second."""
+    snapshot = new_id("shop", NOW)
+
+    class Export:
+        """Stands for both services; ends as soon as one of them has been asked."""
+
+        ended = False
+
+        def snapshot_rows(self, name: str) -> list[dict[str, t.Any]]:
+            """Tell of the snapshot."""
+            status, self.ended = "available" if self.ended else "exporting", True
+            return [{"SnapshotName": snapshot, "SnapshotStatus": status, "NumNodeGroups": 1}]
+
+        def list_objects_v2(self, **options: t.Any) -> dict[str, t.Any]:
+            """Tell of the file."""
+            there, self.ended = self.ended, True
+            return {"Contents": [{"Key": f"{snapshot}-0001.rdb"}] if there else []}
+
+    export = Export()
+    assert [each.id for each in BucketShelf(export, t.cast(t.Any, export), "exports").snapshots("shop")] == [snapshot]
