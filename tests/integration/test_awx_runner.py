@@ -47,6 +47,7 @@ REFUSED = {
     "dr_drill_schedule": "The inventory has no host in the group drill",
     "dr_failback": "Give site_failover_from",
     "dr_failover": "Give site_failover_from",
+    "dr_guard": "No host of the inventory has site_failover_guard",
 }
 FURTHER = {
     "features": {"features": {"new_checkout": True}},

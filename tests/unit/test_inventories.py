@@ -143,8 +143,52 @@ def test_the_site_that_does_not_lead_follows() -> None:
     assert (alone["postgres_replication_standby_of"], alone["postgres_replication_site_slots"], alone["postgres_replication_site_networks"]) == ({}, [], [])
 
 
+FAILOVER = {option for option in playbooks.role_options("site_failover") if option not in playbooks.specs()["dr_failover"]["options"]}
+
+
+def failover_of(name: str, host: str) -> dict[str, t.Any]:
+    """What a host knows of the other site, checked by the role's specification."""
+    given = {key: found for key, found in variables_of(name, host, *FAILOVER).items() if key in FAILOVER}
+    options = playbooks.role_options("site_failover")
+    result = ArgumentSpecValidator({key: options[key] for key in given}).validate(given)
+    assert not result.error_messages, result.error_messages
+    return given
+
+
+@pytest.mark.parametrize(("host", "own", "other"), [("a-data2", "site_a", "site_b"), ("b-data2", "site_b", "site_a")])
+def test_each_site_knows_how_to_take_over_and_to_follow(host: str, own: str, other: str) -> None:
+    """The inventory of both sites has what dr_failover.yml and dr_failback.yml need, each way."""
+    given = failover_of("production", host)
+    here, there = ([f"10.{number}.0.3{last}" for last in (1, 2, 3)] for number in ((10, 20) if own == "site_a" else (20, 10)))
+    postgres = given["site_failover_postgres"]
+    assert postgres["endpoints"] == [f"https://{address}:8008" for address in here]
+    assert postgres["source_endpoints"] == given["site_failover_guard"]["other"] == [f"https://{address}:8008" for address in there]
+    assert postgres["standby_of"] == {"hosts": there, "slot": own} and postgres["standby_cluster"]["primary_slot_name"] == own
+    assert postgres["slots"] == [other] == [postgres["follow"]["primary_slot_name"]] and postgres["follow"]["host"] == ",".join(here)
+    assert postgres["member"] == host.replace("2", "1")
+    assert [proof["login_host"] for proof in given["site_failover_proofs"]] == there
+    name = given["site_failover_dns"][0]
+    assert name[name["sides"][own]]["addresses"] == ["192.0.2.10" if own == "site_a" else "198.51.100.10"]
+    assert given["site_failover_guard"]["units"] == ["patroni.service"]
+    assert failover_of("production", host[0] + "-app1")["site_failover_guard"] == {}
+
+
+def test_a_site_alone_has_nobody_to_take_over_from() -> None:
+    """What is meant for two sites is empty for one."""
+    given = failover_of("staging/hosts.yml", "s-data1")
+    assert [given[f"site_failover_{name}"] for name in ("postgres", "dns", "proofs", "guard")] == [{}, [], [], {}]
+
+
+@pytest.mark.parametrize(("name", "host", "migrates"), [("production/site_a.yml", "a-app1", True), ("production/site_b.yml", "b-app1", False)])
+def test_a_release_at_the_site_that_follows_waits_for_a_database(name: str, host: str, *, migrates: bool) -> None:
+    """It has no migrations, and is alive before it is ready."""
+    given = variables_of(name, host)
+    assert bool(given["app_host_migrate_command"]) == migrates == given["app_host_backup_before_migration"]
+    assert given["app_host_ready_path"] == ("/health/ready" if migrates else "/health/live")
+
+
 def test_with_both_sites_a_host_knows_its_own() -> None:
-    """The whole folder is an inventory for looking; members are still those of the site."""
+    """The whole folder is an inventory too; members are still those of the site."""
     manager = inventory("production")[0]
     assert len(manager.groups["postgres"].get_hosts()) == 6
     assert [member["name"] for member in variables_of("production", "b-data2")["postgres_replication_members"]] == ["b-data1", "b-data2", "b-data3"]
