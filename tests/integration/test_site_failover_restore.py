@@ -91,7 +91,8 @@ def test_a_site_without_a_standby_is_restored_and_takes_over(sites: Sites) -> No
     lost_at = time.time()
     known = ("-e", f"site_failover_outage_since={lost_at}")
     status, output = sites.fail_over("--check", *known)
-    assert status == 0 and "Plans the restore" in output and not ledger.exists() and not (sites.folder / "record").exists(), output[-3000:]
+    assert status == 0 and "Plans the restore" in output, output[-3000:]
+    assert not ledger.exists() and not (sites.folder / "record").exists()
     assert "RECORD: leave a record of the run" in (sites.folder / "report/restore.log").read_text(encoding="utf-8")
     status, output = sites.fail_over("-e", "site_failover_confirm=site_b", *known)
     assert status == 0, output
@@ -108,7 +109,8 @@ def test_a_restore_that_fails_ends_the_phase_and_is_tried_again(sites: Sites) ->
     """Without a backup nothing is called done; with one the same command goes on."""
     ledger = sites.data / "ledger.txt"
     status, output = sites.fail_over("-e", "site_failover_confirm=site_b")
-    assert status != 0 and "The restore failed: " in output and "none of the 0 backups there is good" in output and "The phase promote failed" in output, output[-3000:]
+    assert status != 0 and "The restore failed: " in output and "The phase promote failed" in output, output[-3000:]
+    assert "none of the 0 backups there is good" in output
     record = json.loads((sites.folder / "record/record.json").read_text(encoding="utf-8"))
     assert {phase["name"]: phase["outcome"] for phase in record["phases"]} == {"look": "done", "fence": "done", "promote": "failed"}
     ledger.write_text("one row", encoding="utf-8")
