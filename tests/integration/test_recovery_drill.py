@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import json
 import pathlib
+import time
 import typing as t
 
 import pytest
+import yaml
 from conftest import Run, Runner
+from exporters import exporter
+from prometheus_server import ask, prometheus
+from prometheus_tree import write_rules
 from redis_jobs import SECRET, start_redis
 from test_recovery_notice import Receiver, hook
 from test_recovery_sandbox import Drills, cache, drills
+from waiting import until
 
 __all__ = ["cache", "drills", "hook", "start_redis"]
 
 ROLE = "mainstay.ops.recovery_drill"
 Play = t.Callable[..., Run]
+GOOD = "mainstay_backup_newest_good_timestamp_seconds"
 
 
 def role(*parts: str, **variables: t.Any) -> list[dict[str, t.Any]]:
@@ -87,6 +94,41 @@ def test_drills_are_reported_kept_told_and_judged(play: Play, drills: Drills, ho
     assert any(newest in line for line in hook.got[1][2]["lines"])
     findings = [finding["what"] for finding in policy_of(play)["findings"]]
     assert len(findings) == 1 and findings[0].startswith("the last drill failed: ") and newest in findings[0]
+
+
+def test_a_damaged_newest_backup_raises_the_alerts(play: Play, drills: Drills, run_module: Runner, tmp_path: pathlib.Path) -> None:  # noqa: F811
+    """The drill finds the damage, the newest good backup is the one before, which is too old by now, and the role's rules say both."""
+    textfile, late = tmp_path / "textfile", 20
+
+    def leave_figures() -> float:
+        """As the timer of a host does; return when the newest good backup was taken."""
+        listing = run_module("redis_snapshot_info", {"name": "ledger", "store": drills.options["store"]})
+        figures = {"path": str(textfile / "nightly.prom"), "schedule": "nightly", "kind": "redis", "method": "snapshot", "late_after": str(late)}
+        left = run_module("backup_metrics", {**figures, "name": "ledger", "listing": listing})
+        assert not left["failed"], left
+        return next(float(line.split()[-1]) for line in (textfile / "nightly.prom").read_text().splitlines() if line.startswith(f"{GOOD}{{"))
+
+    rules = next(path for path in write_rules(tmp_path / "rules") if path.name == "backup.yml")
+    alerts = {rule["alert"]: rule["expr"] for group in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]}
+    (tmp_path / "prometheus").mkdir()
+    collector = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={textfile}"]
+    with exporter("node", collector) as port:
+        scrape = {"job_name": "node", "scrape_interval": "1s", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+        with prometheus(tmp_path / "prometheus", config=json.dumps({"scrape_configs": [scrape]})) as url:
+            drills.take("redis_snapshot")
+            before = leave_figures()
+            until(lambda: time.time() > before + late, "the age of the first backup")
+            newest = drills.take("redis_snapshot")["redis_snapshot"]
+            assert leave_figures() > before
+            until(lambda: [one for one in ask(url, GOOD) if float(one["value"][1]) > before], "the figures of the newest backup")
+            assert ask(url, alerts["BackupLate"]) == [] == ask(url, alerts["DrillFailed"])
+            drills.damage("redis", newest)
+            done = play()
+            assert done.status == 0 and "FAILED" in done.output and newest in done.output, done.output
+            assert leave_figures() == before
+            until(lambda: ask(url, alerts["DrillFailed"]), "the alert of the drill")
+            [late_one] = until(lambda: ask(url, alerts["BackupLate"]), "the alert of the backup")
+            assert late_one["metric"]["name"] == "ledger" and float(late_one["value"][1]) > late
 
 
 def test_a_drill_that_cannot_be_tried_is_a_failed_one(play: Play, hook: Receiver, tmp_path: pathlib.Path) -> None:  # noqa: F811
