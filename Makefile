@@ -145,6 +145,9 @@ bench-redis: setup-test ## measure snapshots of Redis against stock tools, into 
 bench-probe: setup ## measure many health probes at once against a loop of uri, into docs/benchmarks.md; ENDPOINTS=1000 ROUNDS=3
 	PYTHONPATH=tests/bench python -m probe --endpoints $(or $(ENDPOINTS),1000) --rounds $(or $(ROUNDS),3)
 
+bench-prometheus: setup-test ## measure the memory of Prometheus for many hosts, into docs/benchmarks.md (12 minutes); TARGETS=100
+	PYTHONPATH=tests/bench python -m watching --targets $(or $(TARGETS),100)
+
 bench-scale: setup-lab ## measure how runs grow with the number of lab hosts, into docs/scale.md (hours); SIZES="5 10 20 40" ROUNDS=3 PEERS=none
 	PYTHONPATH=tests/bench python -m scale $(foreach size,$(SIZES),--size $(size)) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers '$(filter-out none,$(PEERS))')
 
@@ -182,4 +185,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults test-newest test-upgrade setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
+.PHONY: help demo test test-all test-faults test-newest test-upgrade setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-prometheus bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
