@@ -46,7 +46,7 @@ as often as within {hours:.1f} hours at the usual {usual} s.
 {table}
 
 - *at the end*, *highest*: resident memory of the process, read each second.
-- The hosts are simulated: one program answers for all of them, each at an address of its own. Values change in each answer, as a third of those of a real host do.
+- The hosts are simulated: one program answers for all of them, each at an address of its own. A third of the values change in each answer.
 """
 
 
