@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the memory that Prometheus needs for many hosts with what the role writes, and write the section of docs/benchmarks.md.
 
-The targets are simulated: each is an address of its own on loopback, and tells what a real node exporter told once, with counters that go on. Prometheus keeps
-the last two to three hours in memory, so that it is asked to look as often within minutes as it would within three hours.
+The targets are simulated: each is an address of its own on loopback, and tells what a real node exporter told, with values that go on as they did there.
+Prometheus keeps the last two to three hours in memory, so that it is asked to look as often within minutes as it would within three hours.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ LIMIT = 500 << 20
 USUAL_INTERVAL = 15
 HEAD_SECONDS = 3 * 3600
 """What Prometheus keeps in memory at most: a block is made of two hours when three are there (Prometheus documentation, "Storage")."""
+APART = 10
+"""Seconds between the two looks at the real exporter."""
 _SAMPLE = re.compile(r"^([a-zA-Z_:][^ ]*) ([0-9.e+-]+)$")
 
 TEMPLATE = """
@@ -46,7 +48,8 @@ as often as within {hours:.1f} hours at the usual {usual} s.
 {table}
 
 - *at the end*, *highest*: resident memory of the process, read each second.
-- The hosts are simulated: one program answers for all of them, each at an address of its own. A third of the values change in each answer.
+- The hosts are simulated: one program answers for all of them, each at an address of its own. {moving} values of each go on as those of this machine did
+  between two looks {apart} s apart, at the pace of the usual interval.
 """
 
 
@@ -56,18 +59,30 @@ class Hosts(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, told: str) -> None:
-        """Take what each of them tells at first."""
+    def __init__(self, first: str, second: str, pace: float) -> None:
+        """Take two answers of an exporter, :data:`APART` seconds apart, and how much faster time passes here."""
         super().__init__(("0.0.0.0", 0), Host)
-        self._parts: list[tuple[str, float | None]] = []
-        for number, line in enumerate(told.splitlines()):
-            found = _SAMPLE.match(line)
-            self._parts.append((f"{found[1]} ", float(found[2])) if found and number % 3 == 0 else (line, None))
+        self._began, self._pace = time.monotonic(), pace
+        later = {found[1]: found[2] for found in map(_SAMPLE.match, second.splitlines()) if found}
+        self._lines: list[str] = []
+        self._moving: list[tuple[str, float, float, int]] = []
+        for found in filter(None, map(_SAMPLE.match, first.splitlines())):
+            name, value, then = found[1], found[2], later.get(found[1], found[2])
+            if value == then:
+                self._lines.append(f"{name} {value}\n")
+            else:
+                decimals = 0 if "e" in then else len(then.partition(".")[2])
+                self._moving.append((name, float(value), (float(then) - float(value)) / APART, decimals))
+
+    @property
+    def moving(self) -> int:
+        """How many values go on."""
+        return len(self._moving)
 
     def text(self) -> bytes:
         """The next answer of a host."""
-        moved = time.monotonic()
-        return "".join(f"{name}\n" if value is None else f"{name}{value + moved}\n" for name, value in self._parts).encode()
+        passed = (time.monotonic() - self._began) * self._pace
+        return "".join([*self._lines, *(f"{name} {value + rate * passed:.{decimals}f}\n" for name, value, rate, decimals in self._moving)]).encode()
 
 
 class Host(http.server.BaseHTTPRequestHandler):
@@ -97,7 +112,9 @@ def resident(pid: int) -> int:
 def measure(folder: pathlib.Path, targets: int, interval: int, looks: int) -> dict[str, t.Any]:
     """Run Prometheus until it has looked at all hosts so many times; return what was seen."""
     with exporter("node") as port:
-        hosts = Hosts(scrape(f"http://127.0.0.1:{port}/metrics"))
+        first = scrape(f"http://127.0.0.1:{port}/metrics")
+        time.sleep(APART)
+        hosts = Hosts(first, scrape(f"http://127.0.0.1:{port}/metrics"), USUAL_INTERVAL / interval)
     threading.Thread(target=hosts.serve_forever, daemon=True).start()
     listening = free_port()
     addresses = [f"127.0.{number // 250 + 1}.{number % 250 + 1}:{hosts.server_address[1]}" for number in range(targets)]
@@ -120,6 +137,7 @@ def measure(folder: pathlib.Path, targets: int, interval: int, looks: int) -> di
         figures = {
             "up": int(ask(url, "sum(up{job='node'})")[0]["value"][1]),
             "all_series": int(ask(url, "count({job='node'})")[0]["value"][1]),
+            "moving": hosts.moving,
             "last": seen[-1],
             "highest": max(seen),
         }
@@ -143,7 +161,7 @@ def main() -> None:
     section = TEMPLATE.format(
         machine=machine(), version=version, targets=arguments_given.targets, series=figures["all_series"] // arguments_given.targets,
         all_series=figures["all_series"], looks=looks, interval=arguments_given.interval, hours=looks * USUAL_INTERVAL / 3600, usual=USUAL_INTERVAL,
-        table=table(["at the end, MiB", "highest, MiB", "target, MiB", ""], [row]),
+        moving=figures["moving"], apart=APART, table=table(["at the end, MiB", "highest, MiB", "target, MiB", ""], [row]),
     )
     write_section("memory of Prometheus", section)
     print(section)
