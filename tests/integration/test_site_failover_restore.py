@@ -31,12 +31,13 @@ class Sites:
         self.folder = folder
         self.data = folder / "data"
         common = {
+            **LOCAL,
             **{"backup_name": "shop", "backup_store": {"type": "local", "path": str(folder / "store")}, "backup_encryption": {"type": "none"}},
             **{"backup_parts": ["files"], "backup_schedules": [], "backup_files_work_dir": str(folder), "backup_files_paths": [str(self.data)]},
-        }
-        failover = {
+            # A host of site b restores what one of site a had.
+            "backup_files_name": "shop-a1",
             "site_failover_restore": {"inventories": [str(folder / "b.json")]},
-            "site_failover_backup": {"name": "shop", "store": common["backup_store"]},
+            "site_failover_backup": {"name": "shop", "store": {"type": "local", "path": str(folder / "store")}},
             "site_failover_forced_reason": "nobody has verified the backups of this test",
             "site_failover_checks": [{"name": "the ledger", "type": "http", "url": url}],
             "site_failover_verify_checks": [{"name": "the ledger as a client sees it", "type": "http", "url": url}],
@@ -45,8 +46,7 @@ class Sites:
             "site_failover_rpo_target": 600,
         }
         for name, hosts in (("a", ("a1",)), ("b", ("b1",)), ("both", ("a1", "b1"))):
-            of_host = {host: {"backup_files_state_dir": str(folder / f"state-{host}"), "backup_files_name": "shop-a1"} for host in hosts}
-            described = {host: {**LOCAL, **common, **failover, **of_host[host]} for host in hosts}
+            described = {host: {"backup_files_state_dir": str(folder / f"state-{host}")} for host in hosts}
             children: dict[str, t.Any] = {group: {"hosts": {}} for group in GROUPS}
             children.update({f"site_{host[0]}": {"hosts": {host: {}}} for host in hosts})
             content = {"all": {"hosts": described, "vars": common, "children": children}}
