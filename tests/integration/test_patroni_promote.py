@@ -171,7 +171,8 @@ def test_planned_loses_nothing(sites: Sites, run_module: Runner, capsys: pytest.
     assert left["standby_cluster"] == follow(sites.b, "site_a") and left["slots"] == {} and left["mainstay"] == {}
     assert left["postgresql"] == {**MEMBERS["postgresql"], "parameters": {}}
     assert sites.b.config()["slots"] == {"site_a": {"type": "physical"}} and "standby_cluster" not in sites.b.config()
-    assert sites.b.config()["mainstay"] == {"promoted_from_timeline": 1}
+    promoted = sites.b.config()["mainstay"]
+    assert promoted == {"promoted_from_timeline": 1, "took_over_at": promoted["took_over_at"]} and 0 <= time.time() - promoted["took_over_at"] < 60
     for check in (True, False):
         again = run_module("patroni_promote", options, check=check)
         assert not again["changed"] and not again["promoted"] and again["actions"] == [], again
@@ -196,7 +197,7 @@ def test_a_failure_before_the_promotion_is_taken_back(sites: Sites, run_module: 
         os.kill(number, signal.SIGCONT)
     assert failed["failed"] and "the arrival of all that the source wrote did not happen within 4 seconds" in failed["msg"], failed
     assert writer.lost() == set() and sites.writers() == ["b"]
-    assert sites.b.config()["mainstay"] == {"promoted_from_timeline": 1} and "default_transaction_read_only" not in sites.b.config()["postgresql"]["parameters"]
+    assert sites.b.config()["mainstay"]["promoted_from_timeline"] == 1 and "default_transaction_read_only" not in sites.b.config()["postgresql"]["parameters"]
     assert sites.b.setting(sites.b.settle(), "default_transaction_read_only") == "off"
 
 
@@ -214,7 +215,7 @@ def test_a_run_that_was_cut_off_is_finished(sites: Sites, run_module: Runner) ->
     assert not done["failed"] and done["promoted"], done
     assert done["actions"][0] == "promote the standby cluster ledger"
     assert writer.lost() == set() and sites.writers() == ["a"]
-    assert sites.b.settle() and sites.b.config()["mainstay"] == {} and sites.a.config()["slots"] == {"site_b": {"type": "physical"}}
+    assert sites.b.settle() and list(sites.b.config()["mainstay"]) == ["took_over_at"] and sites.a.config()["slots"] == {"site_b": {"type": "physical"}}
 
 
 def stop_sending(sites: Sites) -> int:

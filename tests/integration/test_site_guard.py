@@ -25,6 +25,9 @@ from ports import free_port
 from waiting import until
 
 PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "roles/site_failover/files/site_guard.py"
+EARLIER, LATER = 1767182400, 1767268800
+"""A day apart, in seconds since 1970."""
+
 SYSTEMCTL = """#!/bin/sh
 # is-active, start and stop of units that are files.
 for unit; do :; done
@@ -92,9 +95,9 @@ class Api:
             self._server.server_close()
             self._server = None
 
-    def promoted(self, timeline: int) -> None:
-        """Take writes, promoted from a timeline."""
-        self.writes, self.config = True, {"mainstay": {"promoted_from_timeline": timeline}}
+    def took_over(self, at: int) -> None:
+        """Take writes since a time."""
+        self.writes, self.config = True, {"mainstay": {"took_over_at": at}}
 
 
 class Host:
@@ -165,12 +168,13 @@ def host(tmp_path: pathlib.Path, apis: tuple[Api, Api]) -> Host:
     ("own", "other", "against"),
     [
         ((True, True, False, 0), (True, False, True, 0), False),
-        ((True, True, False, 0), (True, True, False, 3), True),
-        ((False, False, False, 0), (True, True, False, 3), True),
+        ((True, True, False, 0), (True, True, False, LATER), True),
+        ((False, False, False, 0), (True, True, False, LATER), True),
+        ((True, True, False, EARLIER), (True, True, False, LATER), True),
         # A site that follows may run; it takes no writes.
-        ((True, False, True, 0), (True, True, False, 3), False),
-        # This one was promoted later, or neither was.
-        ((True, True, False, 5), (True, True, False, 3), False),
+        ((True, False, True, 0), (True, True, False, LATER), False),
+        # This one took over later, or neither did.
+        ((True, True, False, LATER), (True, True, False, EARLIER), False),
         ((True, True, False, 0), (True, True, False, 0), False),
         ((True, True, False, 0), (False, False, False, 0), False),
     ],
@@ -185,12 +189,12 @@ def test_a_promotion_elsewhere_stops_the_units_for_good(host: Host, apis: tuple[
     assert host.run("check") == (0, "")
     with host.watched():
         assert until((host.folder / "state/own.json").exists, "the first look")
-        other.promoted(3)
+        other.took_over(LATER)
         until(lambda: host.running == [], "the end of the units")
     own.stop()
     other.stop()
     status, said = host.run("check")
-    assert status == 1 and "was fenced: the other site takes writes, and was promoted from timeline 3" in said
+    assert status == 1 and "was fenced: the other site takes writes, and took over at 2026-01-01T12:00:00Z" in said
     assert json.loads(host.run("status")[1])["fenced"]["units"] == ["ledger.target", "patroni.service"]
     assert json.loads(host.run("release", "--follows")[1]) == {"changed": True}
     other.start()
@@ -201,15 +205,15 @@ def test_a_host_that_was_off_meanwhile_does_not_start(host: Host, apis: tuple[Ap
     """Nothing of its own cluster runs yet, and it has no note: the other site's word is enough."""
     other, own = apis
     own.stop()
-    other.promoted(1)
+    other.took_over(LATER)
     status, said = host.run("check")
-    assert status == 1 and "promoted from timeline 1" in said
+    assert status == 1 and "took over at 2026-01-01T12:00:00Z" in said
     other.stop()
     assert host.run("check") == (0, ""), "without a witness a silent site is no reason to stay down"
 
 
 def test_a_site_that_is_cut_off_stops_itself_and_comes_back(host: Host, apis: tuple[Api, Api]) -> None:
-    """Neither the other site nor a witness answers; when they do again, it depends on who was promoted."""
+    """Neither the other site nor a witness answers; when they do again, it depends on who took over."""
     other, _own = apis
     witness = Api()
     host.settings["witnesses"] = [f"127.0.0.1:{witness.port}"]
@@ -224,9 +228,9 @@ def test_a_site_that_is_cut_off_stops_itself_and_comes_back(host: Host, apis: tu
         until(lambda: host.running == ["ledger.target", "patroni.service"], "the start of the units")
         witness.stop()
         until(lambda: host.running == [], "the end of the units again")
-        other.promoted(2)
+        other.took_over(LATER)
         other.start()
-        until(lambda: "promoted" in json.loads(host.run("status")[1])["fenced"].get("reason", ""), "the word of the other site")
+        until(lambda: "took over" in json.loads(host.run("status")[1])["fenced"].get("reason", ""), "the word of the other site")
         assert host.running == []
     witness.stop()
 
@@ -235,3 +239,21 @@ def test_an_operator_fences_and_a_second_time_changes_nothing(host: Host) -> Non
     first, again = (json.loads(host.run("fence", "--reason", "a drill")[1]) for _time in range(2))
     assert first == {"changed": True, "stopped": ["ledger.target", "patroni.service"]} and again == {"changed": False, "stopped": []}
     assert host.running == [] and host.run("check") == (1, "site guard: does not let it start: this host was fenced: a drill\n")
+
+
+def test_the_leader_is_stopped_after_the_others(host: Host, apis: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standby that still ran would be elected; what takes long to stop keeps nothing else waiting."""
+    _other, own = apis
+    standby = Api()
+    told: list[tuple[str, ...]] = []
+    monkeypatch.setattr(guard, "_is_own", lambda api: api == own.url)
+    monkeypatch.setattr(guard, "_systemctl", lambda *arguments: told.append(arguments) or 0)
+    settings = guard.Settings(own=(own.url, standby.url), units=("patroni.service", "ledger.service"), marker=host.settings["marker"])
+    fencing = threading.Thread(target=guard.Guard(settings, guard.Looker(settings)).fence, args=(guard.FAILED_OVER, "a drill"))
+    fencing.start()
+    until(lambda: ("stop", "--no-block", "ledger.service") in told, "the word to the other unit")
+    fencing.join(guard.LEADER_SECONDS / 5)
+    assert ("stop", "--no-block", "patroni.service") not in told
+    standby.stop()
+    fencing.join(10)
+    assert [unit for verb, *_flag, unit in told if verb == "stop"] == ["ledger.service", "patroni.service", "patroni.service", "ledger.service"]

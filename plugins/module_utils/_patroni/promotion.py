@@ -20,7 +20,7 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Client, Refused, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.config import NOTES
-from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import HANDOVER, PROMOTED_FROM, Loss, Source, loss_of, see_source, source_client
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import HANDOVER, PROMOTED_FROM, TOOK_OVER_AT, Loss, Source, loss_of, see_source, source_client
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import WORKING, Member, Patience, Phases, Problem, View, look
 
 DOING = "promote the standby cluster"
@@ -205,6 +205,12 @@ def check_loss(loss: Loss, wish: Wish) -> None:
         raise MainstayError(DOING, f"{known}, and max_lost_{what} is {limit:g}", f"wait until more has arrived, or raise max_lost_{what}")
 
 
+def takeover_time(now: float, *views: View | None) -> int:
+    """Return the time to note for a promotion, in seconds since 1970: later than every one that is known, although a controller's clock may be behind."""
+    known = [int((view.config.get(NOTES) or {}).get(TOOK_OVER_AT) or 0) for view in views if view]
+    return max(int(now), *(moment + 1 for moment in known))
+
+
 class Promotion:
     """Carries a plan out."""
 
@@ -297,11 +303,12 @@ class Promotion:
         """Take the hold off the source, with further settings and notes."""
         self.patch(source, look(source), {**_parameter(None), NOTES: {HANDOVER: None, **notes}, **settings}, "release the writes of the source")
 
-    def promote(self, here: View) -> View:
+    def promote(self, here: View, there: View | None) -> View:
         """Let this cluster take writes, and wait until it does."""
         with self._phases("promote"):
             timeline = here.leader.timeline if here.leader else None
-            settings: dict[str, t.Any] = {"standby_cluster": None, NOTES: {PROMOTED_FROM: timeline}}
+            notes = {PROMOTED_FROM: timeline, TOOK_OVER_AT: takeover_time(time.time(), here, there)}
+            settings: dict[str, t.Any] = {"standby_cluster": None, NOTES: notes}
             if self._wish.slots:
                 settings["slots"] = {name: {"type": "physical"} for name in self._wish.slots}
             self.patch(self._client, look(self._client), settings, f"promote {here.scope}")
@@ -369,7 +376,7 @@ def carry_out(work: Promotion, steps: Plan, here: View, source: Source, other: C
     if planned and steps.promote:
         work.prepare(other, steps, here, source.view)
     if steps.promote:
-        view = work.promote(here)
+        view = work.promote(here, source.view)
         unwritable = round(time.monotonic() - work.held_at, 3) if work.held_at is not None else None
     if planned:
         slot = (here.config.get("standby_cluster") or {}).get("primary_slot_name")

@@ -22,6 +22,12 @@ PROMOTED_FROM = "promoted_from_timeline"
 A site that was lost and starts again begins a timeline of the same number as the promotion did, and neither Patroni nor pg_rewind can tell the two apart.
 """
 
+TOOK_OVER_AT = "took_over_at"
+"""The note in the settings of a cluster that was promoted, or restored in place of another one: when (seconds since 1970), by the clock of the controller.
+
+Of two clusters that take writes, the guards of a site stop the one that took over earlier. A cluster that was restored has no timeline in common with the other.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:

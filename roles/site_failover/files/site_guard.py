@@ -3,19 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps a host of a site that was failed over from taking writes; runs as root on each host that serves.
 
-The record of who was promoted is in the cluster of PostgreSQL at the other site: its REST API says without a login whether it takes writes, and from which
-timeline it was promoted. This site stands down if the other one takes writes and was promoted later than this one, unless it follows the other one already.
+The record of who took over is in the cluster of PostgreSQL at the other site: its REST API says without a login whether it takes writes, and when it was promoted
+or restored. This site stands down if the other one takes writes and took over later than this one, unless it follows the other one already.
 What this site is itself is kept in a file, for a boot at which its own cluster does not answer yet.
 
 ``check``    ends with 0 if the units may start, with 1 and a sentence if not. systemd runs it before each of them.
 ``watch``    looks every few seconds, and stops the units as soon as something speaks against them. With witnesses it also stops them when neither the other
              site nor any witness has answered for a while: a site that is cut off from everybody has no clients, and the others may have gone on without it.
-             It starts them again when somebody answers and the other site was not promoted.
+             It starts them again when somebody answers and the other site has not taken over.
 ``fence``    stops the units until ``release``, also across a boot.
 ``release``  takes that back; it starts nothing. With ``--follows`` this site follows the other one from now on.
 ``status``   prints what is known, as JSON.
 
-The settings are in a JSON file: ``other`` and ``own`` (REST APIs of both sites), ``ca`` (path), ``units`` (stopped in this order), ``witnesses``
+The settings are in a JSON file: ``other`` and ``own`` (REST APIs of both sites), ``ca`` (path), ``units`` (told to stop in this order, each at once), ``witnesses``
 (``host:port``), ``interval_seconds``, ``isolation_seconds``.
 """
 
@@ -38,8 +38,8 @@ import urllib.request
 
 ANSWER_SECONDS = 2.0
 STOP_SECONDS = 90
-LEADER_SECONDS = 3.0
-"""So long the leader of PostgreSQL waits for the others to be stopped: one that is still there would be elected, and begin a timeline of its own."""
+LEADER_SECONDS, LOOK_SECONDS = 5.0, 0.2
+"""At most so long the leader of PostgreSQL waits for the others to be stopped: one that is still there would be elected, and begin a timeline of its own."""
 FAILED_OVER, ISOLATED = "failed over", "isolated"
 
 
@@ -69,18 +69,18 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a site says of itself: whether anybody answers, takes writes, follows another site, and from which timeline it was promoted (0: never)."""
+    """What a site says of itself: whether anybody answers, takes writes, follows another site, and when it took over (seconds since 1970; 0: never)."""
 
     answers: bool = False
     writes: bool = False
     follows: bool = False
-    promoted_from: int = 0
+    took_over_at: int = 0
 
 
 def speaks_against(own: Seen, other: Seen) -> str:
     """Return why this site must not take writes; empty if nothing speaks against it."""
-    if other.writes and not own.follows and other.promoted_from > own.promoted_from:
-        return f"the other site takes writes, and was promoted from timeline {other.promoted_from}"
+    if other.writes and not own.follows and other.took_over_at > own.took_over_at:
+        return f"the other site takes writes, and took over at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(other.took_over_at))}"
     return ""
 
 
@@ -109,7 +109,7 @@ class Looker:
         _status, body = self._get(f"{api}/config")
         try:
             config = json.loads(body)
-            return Seen(True, status == 200, bool(config.get("standby_cluster")), int((config.get("mainstay") or {}).get("promoted_from_timeline") or 0))
+            return Seen(True, status == 200, bool(config.get("standby_cluster")), int((config.get("mainstay") or {}).get("took_over_at") or 0))
         except (ValueError, AttributeError, TypeError):
             return Seen()
 
@@ -132,6 +132,13 @@ class Looker:
     def leads(self) -> bool:
         """Whether PostgreSQL of this host leads its cluster."""
         return any(self._get(f"{api}/primary")[0] == 200 for api in self._settings.own if _is_own(api))
+
+    def await_others(self) -> None:
+        """Wait until no other member of this site answers; Patroni closes its REST API before it stops PostgreSQL, and promotes nobody from then on."""
+        others = [api for api in self._settings.own if not _is_own(api)]
+        deadline = time.monotonic() + LEADER_SECONDS
+        while self.site(others).answers and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
 
 
 def _connects(witness: str) -> bool:
@@ -201,9 +208,12 @@ class Guard:
             units = sorted({*before.get("units", []), *ran}, key=self._settings.units.index)
             self._write(self._marker, {"kind": kind, "reason": reason, "since": before.get("since", time.time()), "units": units})
         leads = bool(ran) and self._looker.leads()
-        for unit in ran:
+        # One that takes its time, as Redis does for its replicas, must not keep the others from being told.
+        for unit in sorted(ran, key=lambda unit: leads and unit.startswith("patroni")):
             if leads and unit.startswith("patroni"):
-                time.sleep(LEADER_SECONDS)
+                self._looker.await_others()
+            _systemctl("stop", "--no-block", unit)
+        for unit in ran:
             _systemctl("stop", unit)
         return ran
 
@@ -243,7 +253,7 @@ class Guard:
                 _say(f"stops its units: {reason}")
                 self.fence(ISOLATED, reason)
             elif fenced.get("kind") == ISOLATED and not alone and not reason:
-                _say("starts its units again: somebody answers, and the other site was not promoted")
+                _say("starts its units again: somebody answers, and the other site has not taken over")
                 self.release(start=True)
             time.sleep(self._settings.interval_seconds)
 
