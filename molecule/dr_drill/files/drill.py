@@ -204,6 +204,7 @@ class Drill:
         figures = {
             **{"how": how, "rto_seconds": round(first_b - last_a, 1), "rpo_seconds": round(last_a - kept, 1), "rows_lost": len(lost), "first_at_b": first_b},
             **{"reported_rto_seconds": report["rto_seconds"], "reported_rpo_seconds": report["rpo_seconds"], "lost_at": lost_at},
+            **{"phases": {phase["name"]: round(phase["seconds"], 1) for phase in report["phases"]}},
         }
         (self.artifacts / f"{how.replace(' ', '_')}.json").write_text(json.dumps(figures, indent=2))
         print(json.dumps(figures), flush=True)

@@ -99,7 +99,7 @@ def see_source(client: Client | None) -> Source:
     if client is None:
         return Source(None, "source does not name it")
     try:
-        return Source(look(client))
+        return Source(look(client, all_at_once=True))
     except (Unreachable, Refused) as error:
         return Source(None, error.cause)
 

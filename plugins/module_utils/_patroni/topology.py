@@ -172,13 +172,17 @@ class View:
         return int(self.config.get("loop_wait", 10))
 
 
-def look(client: Client) -> View:
+def look(client: Client, all_at_once: bool = False) -> View:
     """Look at the cluster once: through the first endpoint that can read the store, and at each member.
+
+    Args:
+        client: whom to ask.
+        all_at_once: see :func:`first`.
 
     Raises:
         Unreachable: no endpoint could read the store.
     """
-    answer = first(client, "/cluster")
+    answer = first(client, "/cluster", all_at_once)
     # In this order the endpoint has just read the store anew; /config alone answers from what it remembers.
     config = client.get(answer.endpoint, "/config")
     if config.status != 200:
@@ -189,16 +193,20 @@ def look(client: Client) -> View:
     return build(cluster, config.document(), client.get_all([(place, "/patroni") for place in places]))
 
 
-def first(client: Client, path: str) -> Answer:
+def first(client: Client, path: str, all_at_once: bool = False) -> Answer:
     """Read from the first endpoint that answers well, and begin with that one next time.
 
-    The others are asked at once when the first one fails: a site that is silent costs two timeouts, however many members it has.
+    Args:
+        client: whom to ask.
+        path: on the endpoint.
+        all_at_once: ask all of them, where nobody may be there: a site that is silent costs one timeout then. Otherwise the others are asked together when the
+            first one fails, which is two.
 
     Raises:
         Unreachable: none did; the sentence has the cause of each.
     """
     causes = []
-    for endpoints in (client.endpoints[:1], client.endpoints[1:]):
+    for endpoints in (client.endpoints,) if all_at_once else (client.endpoints[:1], client.endpoints[1:]):
         for endpoint, answer in zip(endpoints, client.get_all([(endpoint, path) for endpoint in endpoints])):
             if isinstance(answer, Unreachable):
                 causes.append(answer.cause)

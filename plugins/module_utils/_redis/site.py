@@ -69,12 +69,19 @@ class Sites:
     servers: tuple[Address, ...]
     source: tuple[Address, ...]
 
-    def look(self) -> tuple[Site, Site]:
-        """Ask all servers at once; one that does not answer is part of the result."""
-        asked = [*((self.here, address) for address in self.servers), *((self.there, address) for address in self.source)]
+    def look(self, known: Site | None = None) -> tuple[Site, Site]:
+        """Ask all servers at once; one that does not answer is part of the result.
+
+        Args:
+            known: the source as it was seen before; if none of its servers answered then, it is not asked again, which would cost a timeout.
+        """
+        asked = [(self.here, address) for address in self.servers]
+        if known is None or known.answering:
+            known = None
+            asked += [(self.there, address) for address in self.source]
         with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
             views = list(pool.map(lambda each: read_server(*each), asked))
-        return Site(tuple(views[: len(self.servers)])), Site(tuple(views[len(self.servers) :]))
+        return Site(tuple(views[: len(self.servers)])), known or Site(tuple(views[len(self.servers) :]))
 
     def server(self, address: Address, timeout: float = LOOK_SECONDS) -> Server:
         """Return a connection to a server of either site."""
@@ -277,7 +284,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> tuple[dict[str, t.An
         move = _Move(sites, steps, doing, params["max_pause"], params["wait_timeout"])
         warnings += move.run()
         paused = move.paused_seconds
-        after, source = sites.look()
+        after, source = sites.look(known=there)
     result = {
         "changed": bool(steps.actions),
         "actions": steps.actions,
