@@ -20,7 +20,16 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.client import Client, Refused, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.config import NOTES
-from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import HANDOVER, PROMOTED_FROM, TOOK_OVER_AT, Loss, Source, loss_of, see_source, source_client
+from ansible_collections.mainstay.ops.plugins.module_utils._patroni.source import (
+    HANDOVER,
+    PROMOTED_FROM,
+    TOOK_OVER_AT,
+    Loss,
+    Source,
+    loss_of,
+    see_source,
+    source_client,
+)
 from ansible_collections.mainstay.ops.plugins.module_utils._patroni.topology import WORKING, Member, Patience, Phases, Problem, View, look
 
 DOING = "promote the standby cluster"

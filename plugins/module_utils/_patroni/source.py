@@ -25,7 +25,7 @@ A site that was lost and starts again begins a timeline of the same number as th
 TOOK_OVER_AT = "took_over_at"
 """The note in the settings of a cluster that was promoted, or restored in place of another one: when (seconds since 1970), by the clock of the controller.
 
-Of two clusters that take writes, the guards of a site stop the one that took over earlier. A cluster that was restored has no timeline in common with the other.
+Of two clusters that take writes, the guards of a site stop the one that took over earlier. One that was restored has no timeline in common with the other.
 """
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps a host of a site that was failed over from taking writes; runs as root on each host that serves.
 
-The record of who took over is in the cluster of PostgreSQL at the other site: its REST API says without a login whether it takes writes, and when it was promoted
-or restored. This site stands down if the other one takes writes and took over later than this one, unless it follows the other one already.
+The record of who took over is in the cluster of PostgreSQL at the other site: its REST API says without a login whether it takes writes, and when it was
+promoted or restored. This site stands down if the other one takes writes and took over later than this one, unless it follows the other one already.
 What this site is itself is kept in a file, for a boot at which its own cluster does not answer yet.
 
 ``check``    ends with 0 if the units may start, with 1 and a sentence if not. systemd runs it before each of them.
@@ -15,8 +15,8 @@ What this site is itself is kept in a file, for a boot at which its own cluster 
 ``release``  takes that back; it starts nothing. With ``--follows`` this site follows the other one from now on.
 ``status``   prints what is known, as JSON.
 
-The settings are in a JSON file: ``other`` and ``own`` (REST APIs of both sites), ``ca`` (path), ``units`` (told to stop in this order, each at once), ``witnesses``
-(``host:port``), ``interval_seconds``, ``isolation_seconds``.
+The settings are in a JSON file: ``other`` and ``own`` (REST APIs of both sites), ``ca`` (path), ``units`` (told to stop in this order, each at once),
+``witnesses`` (``host:port``), ``interval_seconds``, ``isolation_seconds``.
 """
 
 from __future__ import annotations
