@@ -286,7 +286,8 @@ def parse_info(answer: t.Any, number: int, stanza: str, place: str) -> Repositor
     status = (repositories[0] if repositories else entry)["status"]
     if status["code"] == 99:
         first = re.sub(r"[^\x20-\x7e]+", "?", status["message"].split("\n")[0])
-        crypto = any(word in status["message"] for word in ("CryptoError", "FormatError", "cipher"))
+        # pgBackRest calls it a CryptoError too when it cannot read the store's authorities, or does not trust the store.
+        crypto = any(word in status["message"] for word in ("CryptoError", "FormatError", "cipher")) and "certificate" not in status["message"]
         cause = "the passphrase does not open it, or it is encrypted and none was given, or it is damaged" if crypto else first
         next_step = "give the repository_passphrase that it was made with (encryption.type=none if it is in clear text)" if crypto else ""
         raise MainstayError(f"read the repository {place}", cause, next_step)

@@ -154,6 +154,8 @@ def test_info() -> None:
     with pytest.raises(MainstayError, match="the passphrase does not open it") as caught:
         parse_info(info(99, "[FormatError] unable to load \x00\xff"), 1, "ledger", "here")
     assert str(caught.value).isprintable()
+    with pytest.raises(MainstayError, match="unable to set user-defined CA certificate location"):
+        parse_info(info(99, "[CryptoError] unable to set user-defined CA certificate location: No such file or directory"), 1, "ledger", "here")
     with pytest.raises(MainstayError, match="HostConnectError"):
         parse_info(info(99, "[HostConnectError] unable to connect"), 1, "ledger", "here")
 
