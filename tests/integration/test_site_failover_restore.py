@@ -124,4 +124,4 @@ def test_a_restore_that_fails_ends_the_phase_and_is_tried_again(sites: Sites) ->
 def test_a_restore_is_not_for_a_planned_change(sites: Sites) -> None:
     """The old site has what there is."""
     status, output = sites.fail_over("-e", "site_failover_planned=true", "-e", "site_failover_confirm=site_b")
-    assert status != 0 and "for a site that is lost, not for a planned change" in output and not (sites.folder / "record").exists(), output
+    assert status != 0 and "both are for a site that is lost, not for a planned change" in output and not (sites.folder / "record").exists(), output
