@@ -195,11 +195,12 @@ def test_a_run_that_is_stopped_while_the_server_loads_puts_it_right(job: Job, st
 
 def test_a_target_that_dies_is_the_cause(job: Job, start_redis: Starter) -> None:
     """That nothing could be put back in it either is said beside, not instead."""
-    server = start_redis(rdb_key_save_delay="0")
+    server = start_redis(loading_process_events_interval_bytes="1024")
     server.fill()
     job(**server.login)
+    server.client().config_set("key-load-delay", "10000")
     process = job.start(**server.login, state="restored", force=True, snapshot_before=False)
-    until(lambda: server.client().info()["role"] == "slave", "the beginning of the replication")
+    until(lambda: server.client().info()["loading"], "the loading")
     server.stop()
     result = job.finish(process)
     failed(result, f"could not read the state on Redis at 127.0.0.1:{server.port}: ")
