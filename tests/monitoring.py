@@ -11,6 +11,7 @@ import json
 import pathlib
 import shlex
 import shutil
+import ssl
 import subprocess
 import threading
 import typing as t
@@ -67,13 +68,16 @@ class Receiver(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Message)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.scheme = "https" if tls else "http"
         self.messages: list[tuple[str, str, dict[str, t.Any]]] = []
 
     def url(self, path: str) -> str:
         """Where to send to."""
-        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/{path}"
 
     def received(self, path: str, **labels: str) -> list[dict[str, t.Any]]:
         """The messages to a path that have an alert with these labels, in their order."""
@@ -102,9 +106,9 @@ class Message(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def receiving() -> t.Iterator[Receiver]:
-    """Take messages until the end of the block."""
-    server = Receiver()
+def receiving(tls: ssl.SSLContext | None = None) -> t.Iterator[Receiver]:
+    """Take messages until the end of the block, by TLS with a server's context."""
+    server = Receiver(tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import datetime
 import pathlib
+import ssl
 import typing as t
 
 import pytest
@@ -68,6 +69,8 @@ class Stack:
     far: int
     ca: str
     messages: Receiver
+    pager: Receiver
+    """By TLS, with a certificate of ``ca``."""
     node: Node
     other: Node
     running: contextlib.ExitStack
@@ -101,12 +104,13 @@ class Stack:
 def variables(stack: Stack, peer: int, own: int, certificates: Authority) -> dict[str, t.Any]:
     """The role's variables, for the Alertmanager ``own`` of which the other one is ``peer``."""
     issued = certificates.issue("monitoring.example")
+    ca = pathlib.Path(stack.ca).read_text(encoding="utf-8")
     return {
         "prometheus_listen_address": f"127.0.0.1:{stack.prometheus}",
         "prometheus_scrape_interval": "1s",
         "prometheus_evaluation_interval": "1s",
         "prometheus_external_labels": {"site": "a"},
-        "prometheus_tls_ca": pathlib.Path(stack.ca).read_text(encoding="utf-8"),
+        "prometheus_tls_ca": ca,
         "prometheus_web_tls_certificate": pathlib.Path(issued.cert).read_text(encoding="utf-8"),
         "prometheus_web_tls_key": pathlib.Path(issued.key).read_text(encoding="utf-8"),
         "prometheus_web_users": {"jo": HASHED},
@@ -127,7 +131,7 @@ def variables(stack: Stack, peer: int, own: int, certificates: Authority) -> dic
         "prometheus_alertmanager_peers": [f"127.0.0.1:{peer + 1}"],
         "prometheus_alertmanager_receivers": [
             {"name": "tickets", "webhook": [{"url": stack.messages.url("tickets")}]},
-            {"name": "pager", "webhook": [{"url": stack.messages.url("pager"), "token": TOKEN}]},
+            {"name": "pager", "webhook": [{"url": stack.pager.url("pager"), "token": TOKEN, "tls_ca": ca}]},
             {
                 "name": "chat",
                 "slack": [{"url": stack.messages.url("slack"), "channel": "#alerts"}],
@@ -156,7 +160,11 @@ def stack(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> t.I
     first = free_port()
     with contextlib.ExitStack() as running, contextlib.ExitStack() as node_running:
         messages = running.enter_context(receiving())
-        found = Stack(free_port(), [first, first + 2], free_port(), authority.cert, messages, nodes[0], nodes[1], node_running)
+        issued = authority.issue("pager.example")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(issued.cert, issued.key)
+        pager = running.enter_context(receiving(tls))
+        found = Stack(free_port(), [first, first + 2], free_port(), authority.cert, messages, pager, nodes[0], nodes[1], node_running)
         running.enter_context(daemon(folder, nodes[1].port, nodes[1].argv))
         node_running.enter_context(daemon(folder, nodes[0].port, nodes[0].argv))
         start_managers(found, authority, folder, running)
@@ -222,8 +230,7 @@ def test_samples_are_written_far_away(stack: Stack) -> None:
 
 def test_the_dead_mans_switch_is_held_down(stack: Stack) -> None:
     until(lambda: len(stack.messages.received("heartbeat", alertname="Watchdog")) >= 3, "it is called again and again")
-    for path in ("pager", "tickets"):
-        assert stack.messages.received(path, alertname="Watchdog") == []
+    assert stack.pager.received("pager", alertname="Watchdog") == stack.messages.received("tickets", alertname="Watchdog") == []
     assert all(alert["labels"]["alertname"] == "Watchdog" for body in stack.messages.received("heartbeat") for alert in body["alerts"])
 
 
@@ -263,16 +270,16 @@ def test_what_is_switched_off_is_told_to_nobody(stack: Stack) -> None:
 def test_what_follows_from_a_host_that_is_down_is_not_told(stack: Stack) -> None:
     """Both exporters are of one host. When the first one is back, the alert of the second one is told of."""
     stack.running.close()
-    page = until(lambda: stack.messages.received("pager", alertname="HostDown"), "the pager rings")[0]
+    page = until(lambda: stack.pager.received("pager", alertname="HostDown"), "the pager rings")[0]
     assert page["status"] == "firing"
-    assert {token for path, token, _body in stack.messages.messages if path == "/pager"} == {f"Bearer {TOKEN}"}
+    assert {token for _path, token, _body in stack.pager.messages} == {f"Bearer {TOKEN}"}
     stack.other.say("disk")
     until(lambda: stack.suppressed("inhibitedBy", part="disk") == len(stack.managers), "both Alertmanagers keep the fault back")
     stack.wait_a_group()
     assert stack.messages.received("tickets", part="disk") == []
     with daemon(stack.node.folder, stack.node.port, stack.node.argv):
-        until(lambda: stack.messages.received("pager", alertname="HostDown")[-1]["status"] == "resolved", "the end is told")
-        assert [body["status"] for body in stack.messages.received("pager", alertname="HostDown")] == ["firing", "resolved"]
+        until(lambda: stack.pager.received("pager", alertname="HostDown")[-1]["status"] == "resolved", "the end is told")
+        assert [body["status"] for body in stack.pager.received("pager", alertname="HostDown")] == ["firing", "resolved"]
         until(lambda: stack.messages.received("tickets", part="disk"), "now the fault is told")
     stack.other.say()
 
