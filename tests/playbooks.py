@@ -1,21 +1,46 @@
 # Copyright: (c) 2026, Mainstay Operations
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests know of the playbooks: their plays, the roles that they call, the arguments that they take."""
+"""What tests know of the playbooks: how they are run, their plays, the roles that they call, the arguments that they take."""
 
 from __future__ import annotations
 
 import functools
+import os
 import pathlib
 import re
+import subprocess
+import sys
 import typing as t
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "playbooks"
+PROGRAMS = pathlib.Path(sys.executable).parent
+"""Where ansible-playbook is: the virtual environment of the tests."""
 PLAYBOOKS = sorted(path.stem for path in FOLDER.glob("*.yml"))
 ROLE = re.compile(r"^\s+name: mainstay\.ops\.(\w+)$", re.MULTILINE)
+
+
+def run(
+    playbook: str | pathlib.Path, *arguments: str, inventory: str | pathlib.Path = "localhost,", timeout: float = 300, cwd: pathlib.Path | None = None,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook to its end, whatever that is.
+
+    Args:
+        playbook: the name of one of the collection, or the path of another one.
+        arguments: further ones of ansible-playbook.
+        inventory: its inventory.
+        timeout: seconds that it may take.
+        cwd: the folder that it is run in.
+        environment: variables that are added, or replaced.
+    """
+    path = FOLDER / f"{playbook}.yml" if isinstance(playbook, str) else playbook
+    argv = [f"{PROGRAMS}/ansible-playbook", "-i", str(inventory), str(path), *arguments]
+    given = {**os.environ, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", **environment}
+    return subprocess.run(argv, cwd=cwd, env=given, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 @functools.cache

@@ -9,10 +9,10 @@ import dataclasses
 import datetime
 import json
 import pathlib
-import subprocess
 import typing as t
 
 import boto3
+import playbooks
 import pytest
 import yaml
 from servers import Runner, S3Server
@@ -183,15 +183,14 @@ def test_refused(run_module: Runner, account: Account, more: dict[str, t.Any], w
     assert result["failed"] and words in result["msg"], result
 
 
-def test_the_playbook(run_module: Runner, account: Account, tmp_path: pathlib.Path) -> None:
+def test_the_playbook(account: Account, tmp_path: pathlib.Path) -> None:
     """With the role's own table of prices, and a price that is given."""
     login = {name: value for name, value in options(account).items() if name not in ("prices", "limits")}
     given = {
         "reports_cost_options": {**login, "limits": {"young_days": 0}}, "reports_cost_regions": [REGION], "reports_dir": str(tmp_path),
         "reports_cost_prices": {"volume_gb": {"gp3": 0.5}}, "reports_cost_fail_above": 1000,
     }
-    argv = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/cost_report.yml"), "-e", json.dumps(given)]
-    done = subprocess.run(argv, env=run_module.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    done = playbooks.run("cost_report", "-e", json.dumps(given))
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "cost" / "report.json").read_text())
     saved = {entry["id"]: entry["monthly"] for entry in report["findings"]}

@@ -15,13 +15,13 @@ import tarfile
 import threading
 import typing as t
 
+import playbooks
 import pytest
 from redis_jobs import SECRET, RedisServer, free_port
 from servers import SENTINEL, PostgresServer, Runner
 from test_traffic_info import Balancer, balancer
 from waiting import until
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 HIDDEN = "Hidden7f3a9"
 """A secret that users wrote where none belongs: in URLs, keys, statements and names."""
 __all__ = ["balancer"]
@@ -73,17 +73,14 @@ class Outcome:
     bundle: dict[str, str]
 
 
-def run_playbook(runner: Runner, folder: pathlib.Path, variables: dict[str, t.Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_playbook(folder: pathlib.Path, variables: dict[str, t.Any], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the playbook with hosts of its own."""
     here = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
     ghost = {"ansible_host": "127.0.0.1", "ansible_port": free_port(), "ansible_ssh_common_args": "-o ConnectTimeout=3"}
     groups = {"postgres": {"hosts": {"here": None}}, "redis": {"hosts": {"here": None}}}
     inventory = folder / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": {"here": here, "ghost": ghost}, "children": groups, "vars": variables}}))
-    argv = ["ansible-playbook", "-vvv", "-i", str(inventory), str(ROOT / "playbooks/diagnose.yml"), *arguments]
-    return subprocess.run(
-        argv, env=runner.environment(PWD=str(folder)), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False
-    )
+    return playbooks.run("diagnose", "-vvv", *arguments, inventory=inventory, cwd=folder, PWD=str(folder))
 
 
 def variables(postgres: PostgresServer, server: RedisServer, nginx: Balancer) -> dict[str, t.Any]:
@@ -100,7 +97,7 @@ def variables(postgres: PostgresServer, server: RedisServer, nginx: Balancer) ->
 
 
 @pytest.fixture
-def outcome(run_module: Runner, postgres_server: PostgresServer, redis_server: RedisServer, balancer: Balancer, tmp_path: pathlib.Path) -> Outcome:
+def outcome(postgres_server: PostgresServer, redis_server: RedisServer, balancer: Balancer, tmp_path: pathlib.Path) -> Outcome:
     """What a run finds while all of them have their troubles."""
     balancer.ask("app_blue", status=500, times=6)
     balancer.ask("app_blue", seconds=0.3, times=6)
@@ -110,7 +107,7 @@ def outcome(run_module: Runner, postgres_server: PostgresServer, redis_server: R
     history.parent.mkdir()
     history.write_text(json.dumps({"records": [{"release": "7", "slot": "green", "kind": "deploy", "time": "2999-01-01T00:00:00+00:00", "by": HIDDEN}]}))
     with waiting_for_a_lock(postgres_server):
-        done = run_playbook(run_module, tmp_path, given)
+        done = run_playbook(tmp_path, given)
     folder = tmp_path / "artifacts" / "diagnose"
     assert (folder / "report.json").exists(), done.stdout[-4000:] + done.stderr
     [path] = folder.glob("*.tar.gz")
@@ -142,12 +139,10 @@ def test_everything_is_found_and_no_secret_is_told(outcome: Outcome) -> None:
     assert "diagnose-" in outcome.output
 
 
-def test_check_mode_writes_nothing(
-    run_module: Runner, postgres_server: PostgresServer, redis_server: RedisServer, balancer: Balancer, tmp_path: pathlib.Path
-) -> None:
+def test_check_mode_writes_nothing(postgres_server: PostgresServer, redis_server: RedisServer, balancer: Balancer, tmp_path: pathlib.Path) -> None:
     """It looks and tells all the same; and a finding fails the run where that was asked for."""
     given = variables(postgres_server, redis_server, balancer)
-    done = run_playbook(run_module, tmp_path, given, "--check", "-e", "reports_diagnose_fail_on=critical")
+    done = run_playbook(tmp_path, given, "--check", "-e", "reports_diagnose_fail_on=critical")
     assert not (tmp_path / "artifacts").exists()
     assert done.returncode != 0 and "the host could not be looked at" in done.stdout and "findings: " in done.stdout
 

@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 
 import jinja2
+import playbooks
 import pytest
 import yaml
 from ports import free_port, wait_until_listening
@@ -111,8 +112,7 @@ class Stack:
 
     def play(self, *arguments: str) -> str:
         """Run the playbook as a person does, and return what it prints."""
-        argv = [f"{PROGRAMS}/ansible-playbook", "-i", str(self.folder / "inventory.yml"), *arguments, str(ROOT / "playbooks/remediate.yml")]
-        done = subprocess.run(argv, env=self.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+        done = playbooks.run("remediate", *arguments, inventory=self.folder / "inventory.yml", **self.environment())
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -28,6 +28,7 @@ import threading
 import time
 import typing as t
 
+import playbooks
 import psycopg2
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -992,9 +993,8 @@ def test_progress_is_shown_of_what_takes_long(web: Web) -> None:
     with tempfile.TemporaryDirectory() as folder:
         play = {"name": "Probe", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task, expect]}
         (pathlib.Path(folder) / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-        environment = {**os.environ, "MAINSTAY_PROGRESS_INTERVAL": "0.3", "ANSIBLE_LOCALHOST_WARNING": "false"}
-        argv = ["ansible-playbook", "-i", "localhost,", f"{folder}/play.yml"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=environment)
+        environment = {"MAINSTAY_PROGRESS_INTERVAL": "0.3", "ANSIBLE_LOCALHOST_WARNING": "false"}
+        done = playbooks.run(pathlib.Path(folder) / "play.yml", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     printed = [line.partition("] ")[2] for line in done.stdout.splitlines() if line.startswith("[localhost] ")]
     for wanted in (r"probe: 1 of 2 checks \(50 %\).*", r"probe: 1 checks in [\d.]+ s .*"):

@@ -8,14 +8,13 @@ from __future__ import annotations
 import datetime
 import json
 import pathlib
-import subprocess
 import typing as t
 
+import playbooks
 import pytest
 from prometheus_server import Past, prometheus
 from servers import Runner
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 END = 1795651200.0
 """26 November 2026, midnight UTC."""
 MINUTE = 60 / 86400
@@ -172,12 +171,11 @@ def test_artefacts_that_are_no_folder(run_module: Runner, url: str) -> None:
     assert result["failed"] and "it is no folder" in result["msg"]
 
 
-def test_the_playbook(run_module: Runner, url: str, artefacts: pathlib.Path) -> None:
+def test_the_playbook(url: str, artefacts: pathlib.Path) -> None:
     """It reads the reports of the folder that it writes to, and leaves its own out."""
     given = {"reports_prometheus": {"url": url}, "reports_incident_around": "2026-11-25T22:10:00+00:00", "reports_dir": str(artefacts)}
-    argv = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/incident_report.yml"), "-e", json.dumps(given)]
     for _time in range(2):
-        done = subprocess.run(argv, env=run_module.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+        done = playbooks.run("incident_report", "-e", json.dumps(given))
         assert done.returncode == 0, done.stdout + done.stderr
         report = json.loads((artefacts / "incident" / "2026-11-25T22-10-00-00-00" / "report.json").read_text())
         assert sum(event["what"].startswith("deploy shop") for event in report["timeline"]) == 1

@@ -21,6 +21,7 @@ import time
 import typing as t
 import urllib.request
 
+import playbooks
 import psycopg2
 import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._logs.lines import read_line
@@ -151,9 +152,7 @@ def play(folder: pathlib.Path, variables: dict[str, t.Any]) -> subprocess.Comple
     """Run the playbook on this host."""
     local = {"ansible_become": False, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (folder / "vars.json").write_text(json.dumps({**local, **variables}))
-    argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "here,", "-e", f"@{folder}/vars.json", str(ROOT / "playbooks/find_logs.yml")]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    return playbooks.run("find_logs", "-e", f"@{folder}/vars.json", inventory="here,")
 
 
 class Collector(http.server.ThreadingHTTPServer):

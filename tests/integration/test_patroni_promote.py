@@ -10,11 +10,11 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import time
 import typing as t
 
+import playbooks
 import pytest
 from conftest import Runner
 from patroni_cluster import API_PASSWORD, Member, PatroniCluster, Writer, arguments_of_processes, patroni_cluster, until
@@ -73,7 +73,7 @@ def receiver(member: Member) -> int:
     raise AssertionError(f"{member.name} receives nothing")
 
 
-def role(sites: Sites, run_module: Runner, site: PatroniCluster, entries: t.Sequence[str], **variables: t.Any) -> tuple[int, int, str]:
+def role(sites: Sites, site: PatroniCluster, entries: t.Sequence[str], **variables: t.Any) -> tuple[int, int, str]:
     """Run parts of the role on one site as its inventory would; return the exit status, the number of tasks that changed something, and the output."""
     bundle = sites.a.folder / "authorities.crt"
     bundle.write_text("".join(pathlib.Path(each.ca_cert).read_text() for each in (sites.a, sites.b)))
@@ -94,9 +94,7 @@ def role(sites: Sites, run_module: Runner, site: PatroniCluster, entries: t.Sequ
     path = sites.a.folder / "play.json"
     path.touch(0o600)
     path.write_text(json.dumps([{"name": "Role", "hosts": "all", "connection": "local", "vars": given, "tasks": tasks}]))
-    inventory = ",".join(member.name for member in site.members)
-    argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-v", "-i", inventory, str(path)]
-    done = subprocess.run(argv, env=run_module.environment(), capture_output=True, text=True, timeout=300, check=False)
+    done = playbooks.run(path, "-v", inventory=",".join(member.name for member in site.members))
     return done.returncode, sum(int(part.split()[0]) for part in done.stdout.split("changed=")[1:]), " ".join((done.stdout + done.stderr).split())
 
 
@@ -249,10 +247,10 @@ def test_the_source_is_fenced_and_follows_later(sites: Sites, run_module: Runner
     both = run_module("patroni_promote", options)
     assert both["failed"] and "both take writes" in both["msg"], both
     inventory = {"postgres_replication_standby_of": names_source(sites.b, "site_a"), "postgres_replication_site_slots": ["site_b"]}
-    status, unused, output = role(sites, run_module, sites.a, ["site_follow"], **inventory)
+    status, unused, output = role(sites, sites.a, ["site_follow"], **inventory)
     assert status != 0 and "What main alone has would be given up" in output and sites.writers() == ["a", "b"], output
     sites.b.patch(slots={"site_a": {"type": "physical"}})
-    status, changed, output = role(sites, run_module, sites.a, ["site_follow"], **inventory, postgres_replication_giving_up="main")
+    status, changed, output = role(sites, sites.a, ["site_follow"], **inventory, postgres_replication_giving_up="main")
     assert status == 0 and changed in (1, 2), output
     found = run_module("patroni_info", {**sites.a.access, "source": {"endpoints": sites.b.access["endpoints"], "ca_cert": sites.b.ca_cert}})
     assert found["healthy"] and found["timeline"] == found["source"]["timeline"] and found["source"]["takes_writes"] and found["source"]["streams"], found
@@ -265,25 +263,25 @@ def test_the_source_is_fenced_and_follows_later(sites: Sites, run_module: Runner
 CONVERGE = ["patroni/look", "patroni/settings", "patroni/look", "patroni/standby"]
 
 
-def test_the_role_leaves_a_promotion_alone(sites: Sites, run_module: Runner) -> None:
+def test_the_role_leaves_a_promotion_alone(sites: Sites) -> None:
     inventory = {"postgres_replication_standby_of": names_source(sites.b, "site_a")}
-    assert role(sites, run_module, sites.a, CONVERGE, **inventory)[0] == 0
-    status, changed, output = role(sites, run_module, sites.a, CONVERGE, **inventory)
+    assert role(sites, sites.a, CONVERGE, **inventory)[0] == 0
+    status, changed, output = role(sites, sites.a, CONVERGE, **inventory)
     assert status == 0 and changed == 0 and "takes writes although" not in output, output
     assert sites.a.config()["standby_cluster"] == follow(sites.b, "site_a")
-    status, changed, output = role(sites, run_module, sites.a, ["site_promote"], **inventory)
+    status, changed, output = role(sites, sites.a, ["site_promote"], **inventory)
     assert status != 0 and "answers and takes writes" in output, output
     planned = {**inventory, "postgres_replication_planned": True, "postgres_replication_source_slot": "site_b"}
     with Writer(sites) as writer:
-        status, changed, output = role(sites, run_module, sites.a, ["site_promote"], **planned)
+        status, changed, output = role(sites, sites.a, ["site_promote"], **planned)
     assert status == 0 and changed == 1 and writer.lost() == set() and sites.writers() == ["a"], output
     # The old variable neither makes the cluster follow again nor changes anything; the run says what to do.
-    status, changed, output = role(sites, run_module, sites.a, CONVERGE, **inventory)
+    status, changed, output = role(sites, sites.a, CONVERGE, **inventory)
     assert status == 0 and changed == 0 and "takes writes although postgres_replication_standby_of names" in output, output
     assert sites.writers() == ["a"] and "standby_cluster" not in sites.a.config()
     # The other one follows, and no variable of it says so.
-    assert role(sites, run_module, sites.b, CONVERGE, postgres_replication_site_slots=["site_a"])[0] == 0
-    status, changed, output = role(sites, run_module, sites.b, CONVERGE, postgres_replication_site_slots=["site_a"])
+    assert role(sites, sites.b, CONVERGE, postgres_replication_site_slots=["site_a"])[0] == 0
+    status, changed, output = role(sites, sites.b, CONVERGE, postgres_replication_site_slots=["site_a"])
     assert status == 0 and changed == 0 and "although postgres_replication_standby_of is empty" in output, output
     assert sites.b.config()["standby_cluster"] == follow(sites.a, "site_b") and not sites.b.config()["slots"]
 
@@ -321,7 +319,7 @@ def test_a_lost_site_that_started_again_cannot_be_rewound(sites: Sites, run_modu
     timelines = [site.call(site.settle(), "/patroni")[1]["timeline"] for site in (sites.a, sites.b)]
     assert timelines[0] == timelines[1]
     inventory = {"postgres_replication_standby_of": names_source(sites.b, "site_a"), "postgres_replication_giving_up": "main"}
-    status, unused, output = role(sites, run_module, sites.a, ["patroni/follow_check"], **inventory)
+    status, unused, output = role(sites, sites.a, ["patroni/follow_check"], **inventory)
     assert status == 0 and "__postgres_replication_parted: true" in output, output
     # Without the check it would be a standby that never streams, and this is how that is seen.
     run_module("patroni_config", {**sites.a.access, "settings": {"standby_cluster": follow(sites.b, "site_a")}, "wait_timeout": 60})

@@ -15,6 +15,7 @@ import threading
 import time
 import typing as t
 
+import playbooks
 import psycopg2
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -533,7 +534,7 @@ def test_members_of_a_cluster(cluster: Cluster, run_module: Runner) -> None:
     assert [(each["severity"], each["object"]) for each in by_id(stopped, "replication_stopped")] == [("critical", "this standby")], stopped
 
 
-def test_the_playbook_puts_the_members_together(cluster: Cluster, run_module: Runner, tmp_path: pathlib.Path) -> None:
+def test_the_playbook_puts_the_members_together(cluster: Cluster, tmp_path: pathlib.Path) -> None:
     """With a third member that does not answer, and a password that is seen nowhere."""
     interpreter = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
     hosts = {name: {**interpreter, "postgres_report_login": cluster[name].login} for name in ("data1", "data2")}
@@ -544,11 +545,9 @@ def test_the_playbook_puts_the_members_together(cluster: Cluster, run_module: Ru
         "postgres_report_options": {"min_age": "0", "late_after": "26h"}, "postgres_report_dir": str(tmp_path / "report"),
         "postgres_report_metrics_file": str(tmp_path / "report.prom"),
     }  # fmt: skip
-    command = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "-vvv", "-e", json.dumps(given)]
-    playbook = str(pathlib.Path(__file__).resolve().parents[2] / "playbooks/postgres_report.yml")
     use_index_on_the_standby(cluster)
-    environment = run_module.environment(ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default")
-    done = subprocess.run([*command, playbook], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    told = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
+    done = playbooks.run("postgres_report", "-vvv", "-e", json.dumps(given), inventory=inventory, **told)
     said = "2 of 3 members answered; findings: 1 critical, 0 warning, 1 info. No answer from data3."
     assert done.returncode == 2 and said in done.stdout, done.stdout + done.stderr
     assert SENTINEL not in done.stdout + done.stderr and "changed=1" not in done.stdout

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import typing as t
 
+import playbooks
 import pytest
 from cloud import REGION, Cloud, Site, cloud, site
 from postgres_cluster import until
@@ -62,11 +61,9 @@ class Region:
 
     def fail_over(self, *arguments: str) -> tuple[int, str]:
         """Let it take over; return the status of the playbook and what it said, without line breaks."""
-        program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
-        argv = [program, "-i", str(self.folder / "hosts.json"), str(ROOT / "playbooks/dr_failover.yml")]
-        argv += ["-e", "site_failover_from=site_a", "-e", "site_failover_to=site_b", *arguments]
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PWD": str(self.folder)}
-        done = subprocess.run(argv, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False)
+        sites = ("-e", "site_failover_from=site_a", "-e", "site_failover_to=site_b")
+        environment = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PWD": str(self.folder)}
+        done = playbooks.run("dr_failover", *sites, *arguments, inventory=self.folder / "hosts.json", cwd=self.folder, **environment)
         output = done.stdout + done.stderr
         assert PASSWORD not in output and "SentinelAWS" not in output
         return done.returncode, " ".join(output.split())

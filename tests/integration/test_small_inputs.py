@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import subprocess
-import sys
 import typing as t
 
+import playbooks
 import pytest
 from conftest import Runner
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 INVENTORY = """
 all:
   children:
@@ -36,10 +34,7 @@ all:
 def test_names_to_leave_out_never_add_a_host(tmp_path: pathlib.Path, given: list[str], left: set[str]) -> None:
     """Of a rollback."""
     (tmp_path / "hosts.yml").write_text(INVENTORY)
-    argv = [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", str(tmp_path / "hosts.yml"), "--list-hosts", *given]
-    done = subprocess.run(
-        [*argv, str(ROOT / "playbooks/rollback.yml")], env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, check=False,
-    )
+    done = playbooks.run("rollback", "--list-hosts", *given, inventory=tmp_path / "hosts.yml")
     assert done.returncode == 0, done.stderr
     first = done.stdout.partition("PREFLIGHT")[2].partition("play #2")[0]
     assert {line.strip() for line in first.splitlines() if line.strip().startswith(("app", "lb"))} == left, done.stdout
