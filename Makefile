@@ -22,7 +22,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
 # What takes longer than its place in every run is worth: these are in test-all.
-LONG := deploy dr_drill monitoring newest_controller nginx_acme patch pitr postgres_day2 postgres_manual postgres_upgrade redis_sentinel redis_versions security_scan
+LONG := deploy dr_drill monitoring newest_controller nginx_acme patch pitr postgres_day2 postgres_manual postgres_upgrade redis_sentinel redis_versions remediation security_scan
 # Each step's headline tells how long the run has taken until then, in the parts that a run starts too.
 ifndef BEGAN
 export BEGAN := $(shell date +%s)
@@ -42,7 +42,11 @@ demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the 
 test: checks unit integration molecule ## all tests: lint, sanity, unit, integration on real servers, Molecule
 	@printf '\nAll tests passed after %s.\n' "$(elapsed)"
 
-test-all: test import-check molecule-long molecule-debian12 ## the tests, the scenarios that take long, and the whole stack on Debian 12
+test-all: test import-check molecule-long molecule-debian12 tutorial ## the tests, the scenarios that take long, the whole stack on Debian 12, the tutorials
+
+tutorial: setup-lab ## do what the tutorials say, command after command
+	$(call step,the tutorials)
+	python tests/tutorial.py
 
 setup: $(STAMP) ## Python tools in a virtual environment under ~/.cache/mainstay
 $(STAMP):
@@ -185,4 +189,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults test-newest test-upgrade setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-prometheus bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
+.PHONY: help demo test test-all test-faults test-newest test-upgrade tutorial setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-prometheus bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load

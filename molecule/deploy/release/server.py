@@ -34,9 +34,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         unready = FAULT == "unready" and self.path == "/health/ready"
         # Found out by users alone: probes come from the host itself, and ask for other paths.
         hidden = FAULT == "hidden" and self.path.startswith("/work")
-        body = json.dumps({"release": RELEASE}).encode()
+        figures = self.path == "/metrics"
+        body = b"trial_served 1\n" if figures else json.dumps({"release": RELEASE}).encode()
         self.send_response(500 if late or hidden or FAULT == "errors" and self.path != "/health/live" else 503 if unready else 200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/plain" if figures else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
