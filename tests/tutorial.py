@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does what the tutorials say, command after command, and fails where it does not go as they say: ``make tutorial``.
 
-What a reader puts in the place of ADDRESS and LEADER is read from what the commands print, as a reader would. The checkout and its tools are those that run this.
+What a reader puts in the place of ADDRESS and LEADER is read from what the commands print. The checkout and its tools are those that run this.
 """
 
 from __future__ import annotations
