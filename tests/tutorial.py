@@ -97,7 +97,14 @@ class Reader:
         return line if shutil.which("sudo") else line.removeprefix("sudo ")
 
     def _run(self, line: str) -> str:
-        """Run a command and return what it printed."""
+        """Run a command that has to end well, and return what it printed."""
+        status, output = self._try(line)
+        if status:
+            raise Failed(f"{self._filled(line)}: status {status}\n{output[-6000:]}")
+        return output
+
+    def _try(self, line: str) -> tuple[int, str]:
+        """Run a command; return its status and what it printed, and keep what a reader learns from it."""
         line, begun = self._filled(line), time.monotonic()
         print(f"$ {line}", flush=True)
         done = subprocess.run(
@@ -106,18 +113,16 @@ class Reader:
         )
         self.commands += 1
         print(f"  [{time.monotonic() - begun:.0f} s]", flush=True)
-        if done.returncode:
-            raise Failed(f"{line}: status {done.returncode}\n{done.stdout[-6000:]}")
         if address := re.search(r'"lab_address": "([\d.]+)"', done.stdout):
             self._found["ADDRESS"] = address[1]
         if leader := LEADER.search(done.stdout):
             self._found["LEADER"] = leader[1]
-        return done.stdout
+        return done.returncode, done.stdout
 
     def _wait_until_all_stream(self) -> None:
-        """Look at the members until all of them are there, and keep who had led."""
+        """Look at the members until all of them are there. The host that boots may be the one where a reader looks, so that a look may fail."""
         lost, deadline = self._found["LEADER"], time.monotonic() + WELL_SECONDS
-        while len(STREAMS.findall(self._run(self._look))) < MEMBERS - 1:
+        while len(STREAMS.findall(self._try(self._look)[1])) < MEMBERS - 1:
             if time.monotonic() > deadline:
                 raise Failed(f"{lost} does not stream {WELL_SECONDS} s after its start")
             time.sleep(5)
