@@ -188,6 +188,8 @@ def parsed(program: type, words: list[str]) -> argparse.Namespace:
     cli.parser.error = functools.partial(_refuse, " ".join(words))
     try:
         return cli.parser.parse_args(words[1:])
+    except argparse.ArgumentError as error:  # from Python 3.12 on, of an argument that there is not
+        raise Wrong(f"{' '.join(words)}: {error}") from error
     except SystemExit as error:  # by a parser of a subcommand, which has said why
         raise Wrong(f"{' '.join(words)}: {words[0]} does not take these arguments") from error
 
