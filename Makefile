@@ -22,7 +22,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 SCENARIOS := $(filter-out shared,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard molecule/*/molecule.yml))))))
 # What takes longer than its place in every run is worth: these are in test-all.
-LONG := deploy dr_drill monitoring newest_controller nginx_acme patch pitr postgres_day2 postgres_manual postgres_upgrade redis_sentinel redis_versions remediation security_scan
+LONG := app_day2 deploy dr_drill monitoring newest_controller nginx_acme patch pitr postgres_day2 postgres_manual postgres_proxy postgres_upgrade redis_sentinel redis_versions remediation security_scan
 # Each step's headline tells how long the run has taken until then, in the parts that a run starts too.
 ifndef BEGAN
 export BEGAN := $(shell date +%s)
