@@ -113,7 +113,7 @@ class Reader:
         )
         self.commands += 1
         print(f"  [{time.monotonic() - begun:.0f} s]", flush=True)
-        if address := re.search(r'"lab_address": "([\d.]+)"', done.stdout):
+        if address := re.search(r'\blab_address"?: "?([\d.]+)', done.stdout):
             self._found["ADDRESS"] = address[1]
         if leader := LEADER.search(done.stdout):
             self._found["LEADER"] = leader[1]

@@ -402,8 +402,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import Loa
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock, default_name
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.pair import pair_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import Autoscaling, Watch
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 
 def gate_spec() -> dict[str, t.Any]:

@@ -198,8 +198,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_buck
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elasticache_groups import Groups
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.patience import refuse_waits
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import snapshot_argument_spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 RESULTS = ("changed", "actions", "backup", "recoverable_from", "recoverable_to", "verification", "kept", "pruned", "phases", "seconds", "diff")
 

@@ -509,9 +509,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._files import states
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 SECRET_PATTERNS = ["*.env", ".env.*", "*.key", "*.p12", "*.pfx", "*.jks", "id_rsa", "id_ecdsa", "id_ed25519", ".pgpass", ".netrc"]
 

@@ -647,11 +647,11 @@ diff:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import states
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import postgres_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.spec import pg_backup_argument_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 
 def argument_spec() -> dict[str, object]:

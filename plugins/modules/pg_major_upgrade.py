@@ -210,10 +210,10 @@ diff:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import upgrade
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import postgres_argument_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 
 def side() -> dict[str, t.Any]:

@@ -233,10 +233,10 @@ diff:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import promote
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.replication import members_argument_spec
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 
 def argument_spec() -> dict[str, t.Any]:

@@ -256,8 +256,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_backup impor
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.rds_instances import Instances
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_spec import snapshot_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshot_states import Copy
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 
 
 def argument_spec() -> dict[str, t.Any]:

@@ -224,9 +224,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.spec import store_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery import sandbox
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery.smoke import smoke_tests
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery.subjects import Subject

@@ -235,8 +235,8 @@ diff:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._redis import site
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.site_plan import DOING
 

@@ -561,8 +561,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._redis import states
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import redis_argument_spec
 

@@ -124,8 +124,8 @@ diff:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._redis import switchover
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.topology import sentinel_argument_spec
 

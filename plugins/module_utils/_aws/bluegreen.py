@@ -19,8 +19,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.bluegreen_moves 
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.definitions import Definitions, Wanted
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import Actions
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import LostLock
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Interrupted
 
 LEFT = 1.0
 """The last sign of life (Unix time) of a run that says that it does not go on."""

@@ -23,8 +23,8 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.ecs import Ecs
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.elbv2 import Actions, LoadBalancing, is_listener
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.lock import Lock, LostLock
 from ansible_collections.mainstay.ops.plugins.module_utils._aws.watch import SUSPENDABLE, Autoscaling
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 WRITES = 3

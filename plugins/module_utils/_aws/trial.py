@@ -22,9 +22,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._aws.snapshots import
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import from_text, to_text, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, VerificationFailed, rto_seconds, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import uninterrupted
 
 OF = "mainstay:trial-of"
 """The tag of what was made for trial: whose snapshot it is of."""

@@ -26,9 +26,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manif
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import NO_MATCH, Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord, UnreadableManifest
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectExists, ObjectMissing, Store, read_small
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command
 
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

@@ -13,8 +13,8 @@ import threading
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import gpg
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, run
 
 NO_MATCH = ("no identity matched", "decryption failed: No secret key")
 """What age and gpg say when none of the given keys opens the file."""

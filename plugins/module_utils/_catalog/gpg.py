@@ -23,8 +23,8 @@ import time
 import typing as t
 import weakref
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, run
 
 PRIVATE_MARK = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 _PREFIX = "mainstay-gpg-"

@@ -20,9 +20,9 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import STOP_SECONDS, Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import Store
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import STOP_SECONDS, Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 BLOCK = 1 << 20

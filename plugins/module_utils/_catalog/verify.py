@@ -17,9 +17,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity, reading_filters, require_programs
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord, utc_now
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import DamagedObject, PipelineError
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import ObjectMissing
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command
 
 
 NOT_RECOVERY = frozenset(("list", "prepare", "remove", "survey"))

@@ -12,8 +12,8 @@ import shutil
 import tempfile
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._process import uninterrupted
 
 
 @contextlib.contextmanager

@@ -29,9 +29,9 @@ import threading
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK, wide_pipe
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._files.scan import xattrs_digest
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, Process, ProgramKilled
 
 STDERR_LINES = 100_000
 """All that tar says is read: it says a line or two for each file that changes or vanishes."""

@@ -16,7 +16,6 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue, Draft, View, new_id
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, require_programs, tool_versions
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._files import index as indexes
@@ -25,6 +24,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._files.index import C
 from ansible_collections.mainstay.ops.plugins.module_utils._files.patterns import Patterns
 from ansible_collections.mainstay.ops.plugins.module_utils._files.record import Base, Record, find_base
 from ansible_collections.mainstay.ops.plugins.module_utils._files.scan import Rules, Scan, content_digest, entry_of, roots_of, scan, secrets_among
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 KIND = "files"

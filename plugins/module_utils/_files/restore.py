@@ -17,7 +17,6 @@ import shutil
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.workspace import private_folder
 from ansible_collections.mainstay.ops.plugins.module_utils._disk import sync_path
@@ -40,6 +39,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._files.unpack import 
     require_whole,
     unpack,
 )
+from ansible_collections.mainstay.ops.plugins.module_utils._process import uninterrupted
 
 PREFIX = ".mainstay-restore-"
 SWAP_PREFIX = ".mainstay-swap-"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._lab.runtime import Runtime
+from ansible_collections.mainstay.ops.plugins.module_utils._process import capture
 
 SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 
@@ -100,7 +100,7 @@ def build_image(runtime: Runtime, image: Image) -> None:
             SUITES[image.release],
             archive,
         ]
-        result = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        result = capture(argv)
         if result.returncode != 0:
             tail = " ".join(result.stderr.strip().splitlines()[-3:])
             raise MainstayError(doing, f"mmdebstrap: {tail}", "check that this machine reaches a Debian mirror")

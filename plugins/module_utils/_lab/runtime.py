@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import capture
 
 LAB_LABEL = "mainstay.lab"
 SPEC_LABEL = "mainstay.spec"
@@ -60,7 +61,7 @@ class Runtime:
             timeout: seconds after which the call is given up.
         """
         try:
-            result = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+            result = capture(self.command(*args), timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise MainstayError(doing, f"{self.name} {args[0]} did not end within {timeout:.0f} s", "run lab_down, then try again") from error
         if check and result.returncode != 0:
@@ -105,7 +106,7 @@ def find_runtime(wanted: str = "auto") -> Runtime:
             problems.append(f"{name} is not installed")
         elif name == "podman" and not cgroup_v2 and shutil.which("runc") is None:
             problems.append("podman needs runc on this machine (cgroup v1), which is not installed")
-        elif subprocess.run([path, "info"], capture_output=True, check=False, timeout=60).returncode != 0:
+        elif capture([path, "info"], timeout=60).returncode != 0:
             problems.append(f"{name} info fails: its engine does not run")
         else:
             return Runtime(name=name, path=path, cgroup_v2=cgroup_v2)

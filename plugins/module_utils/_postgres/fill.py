@@ -16,7 +16,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK, DamagedObject, PipelineError
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, roles
@@ -31,6 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
     words,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.facts import Server, differences, read_collations
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, ProgramKilled, run
 
 LIST_SETTINGS = frozenset(
     ("local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories")

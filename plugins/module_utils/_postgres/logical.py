@@ -16,7 +16,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils import _progress
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catalogue as catalogues
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, require_programs, tool_versions
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts
@@ -31,6 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.parallel import Group
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.spec import KIND
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command
 
 METHOD = "logical"
 SMALLEST_DUMP = 256

@@ -9,7 +9,7 @@ import collections
 import threading
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import end_all
+from ansible_collections.mainstay.ops.plugins.module_utils._process import end_all
 
 LOOK_SECONDS = 0.2
 T = t.TypeVar("T")

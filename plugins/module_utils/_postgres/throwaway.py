@@ -19,7 +19,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import PipelineError
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, ProgramKilled, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, facts, roles
@@ -35,6 +34,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.fill import
     needed_roles,
     staged_bytes,
 )
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, ProgramKilled, run, uninterrupted
 
 SUPERUSER = "mainstay_verify"
 PORT = 5432

@@ -10,7 +10,6 @@ import os
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, fill, roles, upgrade_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import (
@@ -25,6 +24,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection 
     value,
     words,
 )
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, Process, run
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 HELD = "mainstay.upgrade_held"

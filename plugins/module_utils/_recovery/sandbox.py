@@ -15,13 +15,13 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import BackupNotFound
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.workspace import private_folder
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import server_user
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.evaluation import Check, Policy
 from ansible_collections.mainstay.ops.plugins.module_utils._probe.runner import run as probe
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery import remains
 from ansible_collections.mainstay.ops.plugins.module_utils._recovery.subjects import Places, Restored, Subject
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import SOCKET_PATH_LIMIT, free_port

@@ -16,7 +16,6 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import spec
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue, Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import ObjectRecord, to_text
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._files.verify import FilesChecks
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical import account, restore
@@ -26,6 +25,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.en
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.repository import read_repository
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.states import settings_of
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import PostgresChecks, Query
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.throwaway import Listen, free_port
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.verify import RedisChecks
 

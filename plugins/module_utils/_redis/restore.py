@@ -21,9 +21,9 @@ import typing as t
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Backup, Catalogue
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Loading, Login, Refused, Server, is_local
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.content import Content, compare

@@ -15,8 +15,8 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Refused, Server, Unreachable, login_from, redis_argument_spec
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.site_plan import DOING, FOLLOWING, PROMOTED, UNCHANGED, Plan, Site, Wish, plan

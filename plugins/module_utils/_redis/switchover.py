@@ -16,9 +16,9 @@ import re
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Interrupted, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import LoginFailed, Refused, Server, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts

@@ -17,8 +17,8 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import workspace
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, Process, ProgramKilled, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Login, Server, Unreachable
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.facts import ServerFacts, read_facts
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.rdb import rdb_version

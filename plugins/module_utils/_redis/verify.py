@@ -14,9 +14,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue im
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import Manifest, ObjectRecord
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.pipeline import BLOCK
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, Process, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.accounts import ACL_NAME, CONFIG_NAME, parse_acl, parse_config, set_user
 from ansible_collections.mainstay.ops.plugins.module_utils._redis.connection import Refused, Server

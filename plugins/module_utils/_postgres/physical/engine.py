@@ -15,10 +15,10 @@ import shutil
 import tempfile
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, Process
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.config import Settings, describe_repository, render
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, Process
 
 ANNOTATION_SINCE = (2, 41)
 """The version that brought ``--annotation`` (pgBackRest's release notes)."""

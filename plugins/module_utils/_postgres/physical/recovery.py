@@ -15,12 +15,12 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, connect, rows
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.account import acting_as
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.repository import parse_lsn
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, run, uninterrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 PORT = 5432

@@ -16,13 +16,12 @@ import gzip
 import hashlib
 import os
 import re
-import subprocess
 import tempfile
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.engine import Engine
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, capture, run
 
 STRENGTH = {"incr": 1, "diff": 2, "full": 3}
 """pgBackRest's types of backup, by how much they stand for themselves."""
@@ -420,8 +419,7 @@ def _commits(engine: Engine, number: int, path: str, name: str, program: str) ->
                 with open(plain, "wb") as file:
                     file.write(opened(content) if opened else content)
             # A record that goes on in the next segment makes it end with status 1 after all the others, so the status says nothing.
-            shown = subprocess.run([program, "--rmgr=Transaction", plain], env={"TZ": "UTC", "LC_ALL": "C"}, capture_output=True, check=False)  # noqa: S603
-            text = shown.stdout.decode(errors="replace")
+            text = capture([program, "--rmgr=Transaction", plain], env={"TZ": "UTC", "LC_ALL": "C"}).stdout
         except (OSError, EOFError) as error:
             raise MainstayError(f"open {path}", error, "verify the backup with verify_level=checksum") from error
     form = "%Y-%m-%d %H:%M:%S.%f"

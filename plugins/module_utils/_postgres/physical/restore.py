@@ -16,7 +16,6 @@ import time
 import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Interrupted
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import connect, value
@@ -33,6 +32,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.re
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.repository import Chain, chain, lsn_text, parse_lsn, read_repository
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.verify import restore_command, restore_files
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Interrupted
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _TARGET_LINE = re.compile(r"^\s*recovery_target\w*\s*=")

@@ -16,7 +16,6 @@ import typing as t
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Verification
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.manifest import to_text, utc_now
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.verify import Targets, VerificationFailed, timed
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import facts
@@ -32,6 +31,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.re
     server_programs,
 )
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query, as_text
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
 _BAD_FILE = re.compile(r"(file missing|invalid checksum|invalid size|invalid verify|invalid result) '?([^'\s]+?)(?:'|:\s|$)", re.MULTILINE)

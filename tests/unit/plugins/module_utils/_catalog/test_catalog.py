@@ -17,13 +17,14 @@ import typing as t
 
 import pytest
 
+from ansible_collections.mainstay.ops.plugins.module_utils import _process
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catalogue as catalogues
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manifest as manifests
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline, process, spec, verify
+from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline, spec, verify
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Compression, Encryption, Identity, reading_filters
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore, ObjectExists, ObjectMissing, check_key, read_small
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command
 
 START = datetime.datetime(2026, 11, 22, 17, 42, tzinfo=datetime.timezone.utc)
 HOUR = datetime.timedelta(hours=1)
@@ -225,14 +226,14 @@ class TestPipeline:
     ) -> None:
         with pytest.raises(pipeline.PipelineError, match=cause):
             pipeline.write_object(catalogue.store, "a/b", source, filters, 1)
-        assert catalogue.store.list("") == [] and not process._live
+        assert catalogue.store.list("") == [] and not _process._live
 
     def test_a_source_that_is_killed(self, catalogue: catalogues.Catalogue) -> None:
-        with pytest.raises(process.ProgramKilled, match="sh was killed by SIGKILL"):
+        with pytest.raises(_process.ProgramKilled, match="sh was killed by SIGKILL"):
             pipeline.write_object(catalogue.store, "a/b", shell("echo x; kill -9 $$"), ZSTD, 1)
-        assert catalogue.store.list("") == [] and not process._live
+        assert catalogue.store.list("") == [] and not _process._live
 
-    @pytest.mark.parametrize("number", sorted(process.KILLS))
+    @pytest.mark.parametrize("number", sorted(_process.KILLS))
     @pytest.mark.parametrize("where", ["the first filter", "the last filter", "the consumer"])
     def test_a_reader_that_is_killed(self, catalogue: catalogues.Catalogue, number: signal.Signals, where: str) -> None:
         """Also where the consumer takes what is left for damage; a program that ends itself by a signal has failed."""
@@ -246,17 +247,17 @@ class TestPipeline:
 
         consumers: list[t.Any] = [judge, len_of, shell("cat > /dev/null")] if filters else [dies]
         for consumer in consumers:
-            with pytest.raises(process.ProgramKilled, match=f"could not read a from .*: sh was killed by {number.name}; see whether the host lacks memory"):
+            with pytest.raises(_process.ProgramKilled, match=f"could not read a from .*: sh was killed by {number.name}; see whether the host lacks memory"):
                 pipeline.read_object(catalogue.store, "a", (written.bytes, written.sha256), filters, consumer)
         with pytest.raises(pipeline.PipelineError, match="sh was killed by SIGABRT"):
             pipeline.read_object(catalogue.store, "a", (written.bytes, written.sha256), (shell("kill -ABRT $$"),), len_of)
-        assert not process._live
+        assert not _process._live
 
     def test_a_program_that_is_not_there(self, catalogue: catalogues.Catalogue) -> None:
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(MainstayError, match="could not start no-such-program: No such file or directory"):
             pipeline.write_object(catalogue.store, "a/b", shell("cat /dev/zero"), (Command(("no-such-program",)),), 1)
-        assert catalogue.store.list("") == [] and not process._live
+        assert catalogue.store.list("") == [] and not _process._live
         assert len(os.listdir("/proc/self/fd")) <= before + 3
 
     def test_sizes_and_hash(self, catalogue: catalogues.Catalogue, tmp_path: pathlib.Path) -> None:
@@ -300,7 +301,7 @@ class TestPipeline:
         filters = reading_filters({"type": "zstd"}, {"type": "none"}, Identity())
         with pytest.raises(KeyError, match="mine"):
             pipeline.read_object(catalogue.store, "a", (written.bytes, written.sha256), filters, consumer)
-        assert not process._live
+        assert not _process._live
 
     def test_a_backup_that_is_not_published_is_removed(self, catalogue: catalogues.Catalogue) -> None:
         with pytest.raises(ValueError, match="later"), catalogue.draft(catalogues.new_id(START)) as draft:
@@ -321,8 +322,8 @@ class TestPipeline:
         script = f"""
 import resource
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import pipeline
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 pipeline.write_object(LocalStore({str(tmp_path / "s")!r}), "a", Command(("head", "-c", str(128 << 20), "/dev/urandom")), (), 1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -17,9 +17,9 @@ from ansible_collections.mainstay.ops.plugins.module_utils._catalog import catal
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import manifest as manifests
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import verify
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.encryption import Identity
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import KILLS, Command, ProgramKilled
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.store import LocalStore
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput
+from ansible_collections.mainstay.ops.plugins.module_utils._process import KILLS, Command, ProgramKilled
 
 AGE = datetime.timedelta(hours=2)
 

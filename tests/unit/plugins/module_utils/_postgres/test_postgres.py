@@ -13,11 +13,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import Command, run
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres import client, connection, facts, fill, logical, restore, roles, throwaway
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.connection import Login, client_environment, conninfo
 from ansible_collections.mainstay.ops.plugins.module_utils._postgres.parallel import Group, Stopped
+from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, run
 
 GLOBALS = r'''
 --

@@ -13,8 +13,8 @@ import typing as t
 import pytest
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog import workspace
-from ansible_collections.mainstay.ops.plugins.module_utils._catalog.process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import InvalidInput, MainstayError
+from ansible_collections.mainstay.ops.plugins.module_utils._process import interruptible
 from ansible_collections.mainstay.ops.plugins.module_utils._redis import throwaway
 
 

@@ -84,7 +84,8 @@ class Process:
         self.stopped = False
         self._tail: collections.deque[str] = collections.deque(maxlen=tail_lines)
         try:
-            self._popen = subprocess.Popen(  # noqa: S603
+            # run_command comes back at the program's end only, with all that it wrote in memory.
+            self._popen = subprocess.Popen(  # noqa: S603 # pylint: disable=ansible-bad-function
                 list(command.argv),
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=subprocess.DEVNULL if stdout is None else stdout,
@@ -204,6 +205,23 @@ def run(command: Command, doing: str, next_step: str = "", stdin: int | None = N
         if process.join():
             raise ProgramKilled(doing, process.failure) if process.killed else MainstayError(doing, process.failure, next_step)
     return text
+
+
+def capture(argv: t.Sequence[str], timeout: float | None = None, env: t.Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and return its status and all that it wrote.
+
+    Args:
+        argv: the program and its arguments.
+        timeout: seconds after which it is killed; None waits for as long as it takes. This is what run_command lacks.
+        env: its whole environment; None gives it the module's own.
+
+    Raises:
+        OSError: it could not be started.
+        subprocess.TimeoutExpired: it took too long.
+    """
+    return subprocess.run(  # noqa: S603 # pylint: disable=ansible-bad-function
+        argv, capture_output=True, text=True, errors="replace", timeout=timeout, env=env, check=False, stdin=subprocess.DEVNULL
+    )
 
 
 def end_all() -> None:
