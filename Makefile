@@ -66,7 +66,7 @@ lint: setup ## yamllint, ansible-lint (production), shellcheck, changelog, licen
 	$(call step,lint)
 	git ls-files -z '*.yml' '*.yaml' ':!changelogs' | xargs -0 yamllint --strict
 	ansible-lint --offline
-	shellcheck .ci/import-check .ci/molecule .ci/newest .ci/run .ci/setup .ci/syntax .ci/system-packages .ci/upgrade tests/demo/count-ssh
+	shellcheck .ci/fresh-machine .ci/import-check .ci/molecule .ci/newest .ci/run .ci/setup .ci/syntax .ci/system-packages .ci/upgrade tests/demo/count-ssh
 	antsibull-changelog lint
 	reuse lint --quiet || reuse lint
 	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
@@ -116,6 +116,10 @@ test-faults: setup-test setup-lab ## the long set of faults: kills, full disks, 
 test-upgrade: setup-test ## what the last release has made, taken over by this checkout; UPGRADE_FROM=COMMIT
 	$(call step,upgrade)
 	UPGRADE_FROM="$(UPGRADE_FROM)" .ci/upgrade "$(W)" "$(CURDIR)"
+
+fresh-machine: setup-lab ## do what README says on a Debian with nothing on it; RELEASE=debian12 TARGETS="demo test tutorial"
+	$(call step,a fresh machine)
+	.ci/fresh-machine "$(CURDIR)" "$(or $(RELEASE),debian13)" $(or $(TARGETS),demo)
 
 # The longest one first, so that no lane has nothing to do for long.
 molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
@@ -189,4 +193,4 @@ clean: ## remove the lab's hosts, the work folder and the artefacts; keep downlo
 	  for lab in lab molecule molecule0 molecule1; do MAINSTAY_LAB=$$lab ansible-playbook -i inventories/lab playbooks/lab_down.yml; done; fi
 	rm -rf $(W) artifacts
 
-.PHONY: help demo test test-all test-faults test-newest test-upgrade tutorial setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-prometheus bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
+.PHONY: help demo fresh-machine test test-all test-faults test-newest test-upgrade tutorial setup setup-lab setup-test checks lint tree sanity unit syntax integration molecule molecule-long molecule-debian12 bench bench-backup bench-deploy bench-postgres-failover bench-probe bench-prometheus bench-redis bench-redis-failover bench-scale ee lab lab-down dashboards docs import-check clean load
