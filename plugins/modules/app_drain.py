@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_drain
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Wait until a service that gets no new requests has finished what it has begun
 description:
   - Looks at the established connections to the service's port. It changes nothing, and does not fail when the time is over.

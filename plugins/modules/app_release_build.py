@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_release_build
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Make a release of wheels, of a git revision, or of an image
 description:
   - Works on the folder that the role C(app_host) keeps for an application, beside the releases that M(mainstay.ops.app_release) unpacks.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_release_source_info
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Say what a release would be made from
 description:
   - Finds the hash that says whether two releases have the same content. Of a branch or a tag that is the commit it stands for now.

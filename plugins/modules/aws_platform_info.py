@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: aws_platform_info
 short_description: What there is of a platform on AWS, and what stands in the way of making it
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads what there is of a platform that the role P(mainstay.ops.aws_platform#role) makes, and finds what would stop the role half way. Permissions by
     IAM's simulator, zones, quotas, certificates, stacks that cannot be changed, buckets that are left from before.

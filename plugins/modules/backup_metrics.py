@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_metrics
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Write freshness, size and outcome of backups for Prometheus
 description:
   - Turns what M(mainstay.ops.pg_backup_info), M(mainstay.ops.redis_snapshot_info), M(mainstay.ops.files_backup_info), M(mainstay.ops.rds_backup_info) or

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: capacity_report
 short_description: Say what grows, when it is full, and what size it should have
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Asks Prometheus how much CPU, memory, disk, connections and requests were used each day, draws a line through the peaks of the days, and says when each
     host and service is full, what becomes of that if more comes, and which sizes to choose.

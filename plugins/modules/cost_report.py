@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cost_report
 short_description: Say what an account on AWS pays for and does not use
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Lists volumes, snapshots, addresses, NAT gateways, instances, load balancers, databases, caches, services on Fargate and log groups, reads from CloudWatch
     how much of them was used, and reckons with a table of prices what each costs, and what could be saved.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnose_host_info
 short_description: Collect what somebody on call looks at first on a host
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads load, pressure, memory, disks, failed units, recent errors of the journal, what was changed last (packages, configuration by
     M(mainstay.ops.config_tree), releases), and the response times by endpoint from the access log that the role P(mainstay.ops.nginx_tls#role) has written.

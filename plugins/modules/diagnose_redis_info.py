@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnose_redis_info
 short_description: Collect what somebody on call looks at first on a Redis server
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads hit rate, memory, clients, persistence, replication and the slow log of a Redis or Valkey server. It is judged by
     M(mainstay.ops.diagnose_report).

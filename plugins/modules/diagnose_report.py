@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnose_report
 short_description: Say what is wrong with a stack, the worst first, and pack a bundle for a ticket
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Judges what M(mainstay.ops.diagnose_host_info), M(mainstay.ops.pg_advisor_info) and M(mainstay.ops.diagnose_redis_info) told of all hosts, ranks what is
     found, and puts what was changed lately beside it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_bluegreen
 short_description: Deploy to Amazon ECS beside the running release, prove it, and move traffic step by step
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - With O(engine=weighted), two ECS services and two target groups, blue and green, stand behind one rule of an application load balancer. The new release
     starts in the service that is idle, is proven, and gets traffic by weights, in steps with gates between them. The old one runs until the last bake is over.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_bluegreen_info
 short_description: Tell which colour of a blue/green pair on Amazon ECS serves, and what is left of a deployment
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads the production rule, both services, their targets, and the record of a deployment that is not finished. Changes nothing.
   - With O(engine=native), it reads the one service and its deployment by ECS.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_bluegreen_pair
 short_description: Make the two ECS services and the listener rules that blue/green deployments move traffic between
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Makes what M(mainstay.ops.ecs_bluegreen) needs with C(engine=weighted), where it is missing. A rule of the production listener with all weight on blue, one
     of the test listener, the service blue with the first release, the service green with no task, and the autoscaling of both.

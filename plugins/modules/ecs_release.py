@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_release
 short_description: Record which release of an application went live on Amazon ECS
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Keeps which task definition each release is, what went live when and by whom, and what a rollback leads to, as M(mainstay.ops.app_release) does on a host.
   - The place is a parameter of Systems Manager. It has room for some fifteen records; the oldest are forgotten.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_release_info
 short_description: Tell which releases of an application went live on Amazon ECS
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads what M(mainstay.ops.ecs_release) has recorded. Changes nothing.
 options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_restart
 short_description: Replace the tasks of services on Amazon ECS by new ones
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Has ECS start new tasks of the same task definition in place of those that run, one service after the other, and waits until they are healthy.
   - A service goes on serving meanwhile, as far as its own deployment configuration lets it.

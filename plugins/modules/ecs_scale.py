@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ecs_scale
 short_description: Change how many tasks a service on Amazon ECS has
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Sets the number of tasks of the service that runs, and the bounds of its autoscaling, and waits until as many tasks run.
   - Refuses a number that the autoscaling would put back.

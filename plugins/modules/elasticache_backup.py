@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: elasticache_backup
 short_description: Keep snapshots of a cache in Amazon ElastiCache, prove them by a restore, and export them to buckets
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Takes manual snapshots of a replication group of ElastiCache (Valkey or Redis OSS). Their tags are the catalogue, so that snapshots that others have made
     are never touched.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: elasticache_backup_info
 short_description: List the snapshots of a cache in Amazon ElastiCache, and what they can bring back
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Lists the snapshots that M(mainstay.ops.elasticache_backup) has taken. Changes nothing.
   - The group need not exist any more.

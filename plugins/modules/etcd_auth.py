@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: etcd_auth
 short_description: Have etcd ask for a login, with users that may touch the keys below their prefixes
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Makes C(root), which may do everything, and further users with a role of the same name, sets their passwords, and then has etcd ask everybody for a login.
   - Users and roles that are not named stay. A prefix of a role that is not named goes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: etcd_keys
 short_description: Remove keys of etcd below a prefix
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Removes the keys that begin with a prefix, apart from those that are kept, such as the state of a cluster that is gone.
 options:

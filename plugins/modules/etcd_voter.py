@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: etcd_voter
 short_description: Let a member join etcd, give it a vote, or take it out
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - A member that joins follows without a vote at first (a learner). Only when it has everything it gets its vote, so that at no moment a member counts
     for the majority that may never come up.

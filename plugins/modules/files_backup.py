@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: files_backup
 short_description: Back up files and folders, verify the backup, restore it
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads files (uploads, configuration, certificates, reports) with GNU tar and streams what changed through compression and encryption into a catalogue of
     backups, beside those of M(mainstay.ops.pg_backup) and M(mainstay.ops.redis_snapshot).

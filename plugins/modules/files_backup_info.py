@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: files_backup_info
 short_description: List the backups of files
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads the catalogue that M(mainstay.ops.files_backup) writes. No private key is needed.
 options:

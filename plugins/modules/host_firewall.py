@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_firewall
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Load a ruleset of nftables, without ever locking oneself out
 description:
   - Has nftables judge the rules first, sets a timer on the host that brings the former rules back, loads the new ones as one transaction,

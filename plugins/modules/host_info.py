@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: What a host is, has and lacks, in one call
 description:
   - Compares packages, accounts, settings of the kernel and the rules of the firewall with what they should be, and tells what the other modules would do.

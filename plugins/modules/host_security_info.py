@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_security_info
 short_description: Say how a host is guarded, from inside
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads the settings of the SSH server, kernel settings, what listens, updates that wait, secrets that every user can read, the exposure of units, and
     certificates, in one go.

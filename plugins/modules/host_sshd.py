@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_sshd
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Change settings of sshd, without ever locking oneself out
 description:
   - Has sshd judge the settings together with the rest of its configuration, sets a timer on the host that brings the former ones back, writes them as the

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_users
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Accounts of people, and the SSH keys by which they come in
 description:
   - Makes, changes and removes accounts, their groups and their SSH keys, all in one call.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: incident_report
 short_description: Put together what happened around a time, with the skeleton of a post-mortem
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Puts alerts, targets that did not answer, failovers and reboots from Prometheus, the reports that playbooks left on the controller (deployments, rollbacks,
     backups, patches), and what people add, into one timeline.

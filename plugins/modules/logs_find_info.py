@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: logs_find_info
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Find a request in all logs of a host by its id
 description:
   - nginx gives each request an id, sends it to the application as C(X-Request-ID), and returns it to the client. The application writes it into its log and

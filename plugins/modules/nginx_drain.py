@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_drain
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Take one server out of an upstream of nginx, or put it back
 description:
   - Marks the server as down in the configuration that the role C(nginx_tls) wrote, and reloads nginx.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_info
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Say where a balancer sends the requests, and whether nginx runs with the configuration that it has
 description:
   - Reads what the role C(nginx_tls) keeps on a balancer. Where nothing was set up yet, there is nothing to say, and that is no error.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_reload
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Put the configuration of nginx that is on disk into service, or go back to the former one
 description:
   - Reloads nginx if M(mainstay.ops.config_tree) changed its configuration since it was last seen in service, whatever became of the run that changed it.

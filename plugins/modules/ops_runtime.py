@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ops_runtime
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Have a pinned ansible-core with this collection on a host, so that it runs the modules by itself
 description:
   - Makes a virtual environment with one version of ansible-core and the collection of the controller, for jobs that the host starts itself,

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: patroni_config
 short_description: Keep the dynamic configuration of a Patroni cluster, and restart what waits for it
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Makes the settings that all members share, which live in the configuration store, hold what is asked for. It compares what is meant
     (V(64MB) is V(65536kB), V(on) is V(true), V("100") is V(100)), sends only what differs, and reads it back.

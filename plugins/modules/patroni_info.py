@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: patroni_info
 short_description: Say what a Patroni cluster looks like, and wait until it is in order
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Looks at a cluster through all endpoints and at each member, and says in sentences what is wrong.
   - A member or an endpoint that does not answer is a problem and no failure. The module fails if no endpoint answers, or if none takes the password.

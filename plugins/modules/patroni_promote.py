@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: patroni_promote
 short_description: Let a standby cluster of Patroni take writes, with or without the site that it follows
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Promotes a standby cluster, a Patroni cluster that follows another one at another site, and waits until its leader takes writes on a new timeline.
   - With O(planned) the source takes part and nothing is lost. Its writes are held (C(default_transaction_read_only)), it is made a standby cluster itself, what

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: patroni_switchover
 short_description: Hand the lead of a Patroni cluster over to another member
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Switches a healthy cluster over to a standby, as planned work does, and proves it. The new leader accepts writes, the timeline grew by one, and the old
     leader streams from the new one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_advisor_info
 short_description: Report what a PostgreSQL server suffers from, or soon will, and what to do about it
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Looks at a server and at each of its databases, measures what is found against thresholds, and recommends what to do, with SQL where that is safe to give.
     The SQL is never run.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_major_upgrade
 short_description: Move databases to a server of a newer major version by logical replication, with a way back
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Brings databases from an old server to a new one of the same or a newer major version while the old one is in use, and lets the new one take over within
     seconds. The old server is kept as it is.

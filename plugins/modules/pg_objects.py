@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_objects
 short_description: Roles, databases, schemas, extensions, privileges and first SQL of a PostgreSQL server, in one go
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Compares all roles and databases that are asked for with the server, and what is within the databases, and changes what differs.
   - Everything that cannot be right is refused before anything is changed, such as a privilege for a role that does not exist.

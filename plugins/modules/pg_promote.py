@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_promote
 short_description: Promote a standby of PostgreSQL where no consensus decides, and say what is lost by it
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Promotes one standby when the primary is gone, waits until it takes writes on a new timeline, writes a checkpoint, and has the other standbys follow it.
   - It is for streaming replication between hosts that cannot decide by themselves. A cluster under Patroni fails over without it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pg_replication_info
 short_description: Say who is the primary of a PostgreSQL replication and how far the standbys are, and wait until it is in order
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Asks every member by itself, at the same time, and says in sentences what is wrong between them.
   - It is for streaming replication where no consensus decides. For a cluster under Patroni there is M(mainstay.ops.patroni_info).

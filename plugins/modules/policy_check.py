@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: policy_check
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Say what of backups and drills does not meet the recovery policy
 description:
   - Compares what the stores hold, and what drills have proven, with what the policy asks for, part by part, and says for each finding what it is, why it

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: port_scan_info
 short_description: Say which TCP ports of an address answer
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Connects to each port and hangs up. It needs no privilege and no program, and runs where the module runs, so delegate it to another host than the one that
     is scanned.

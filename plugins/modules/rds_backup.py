@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rds_backup
 short_description: Keep snapshots of a database in Amazon RDS, prove them by a restore, copy and restore them
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Takes manual snapshots of an instance of RDS. Their tags are the catalogue, so that snapshots that others have made are never touched.
   - Proves a snapshot by a restore to an instance for trial, in which every row is read, every foreign key is followed and queries of your own are put. The

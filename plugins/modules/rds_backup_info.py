@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rds_backup_info
 short_description: List the snapshots of a database in Amazon RDS, and what they can bring back
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Lists the snapshots that M(mainstay.ops.rds_backup) has taken, with what their verifications showed. Changes nothing.
   - The instance need not exist any more. With another O(region) it lists the copies there.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rds_promote
 short_description: Promote a read replica in Amazon RDS, and see that it takes writes
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Promotes a read replica of PostgreSQL to an instance of its own, such as the one in the second region when the first one is lost.
   - Refuses an instance that is no replica, one that does not follow its source, and one that is too far behind.

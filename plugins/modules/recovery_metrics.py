@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: recovery_metrics
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Say for Prometheus that drills are expected from now on
 description:
   - Adds to the figures of M(mainstay.ops.recovery_report) since when drills of a level are expected, and how long ago the last success may be, so that

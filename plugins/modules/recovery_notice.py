@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: recovery_notice
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Send a message about a recovery or a drill
 description:
   - Sends a message to Slack, to any webhook, or by mail.

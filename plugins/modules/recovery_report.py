@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: recovery_report
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Report a recovery or a drill, and keep its line in the history
 description:
   - Takes what a run did and measured, judges it, and leaves C(report.json), a page for people (C(report.html), without a script and without anything that is

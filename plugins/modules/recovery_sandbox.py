@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: recovery_sandbox
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Rehearse a recovery from the newest backups, without touching what serves
 description:
   - Restores the newest good backups into throwaway servers and folders below O(work_dir), checks them, starts the application on them, asks it whether it

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_daemons
 short_description: Run Redis, Valkey and Sentinel with the settings of their files, without a restart where that is possible
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Starts and enables the daemons of a host, and compares their settings as they are in memory with those of their files.
   - What can be changed at run time is changed there (C(CONFIG SET), C(SENTINEL SET), C(ACL LOAD), certificates). What a daemon reads at its start only

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_sentinel_info
 short_description: See what Sentinels and the servers that they watch say, and whether it fits together
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Asks every Sentinel, and every server that one of them names, all at the same time. One that is dead is a problem that is returned, not an error.
 options:

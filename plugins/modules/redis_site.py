@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_site
 short_description: Have the Redis or Valkey of one site follow another site's, or take over from it
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - With O(state=following) one server of this site is a replica of the other site's master, and the others are replicas of that one.
   - With O(state=promoted) the server that is furthest ahead becomes a master, and the others follow it. What the other site has acknowledged and this one

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_switchover
 short_description: Move a Redis or Valkey master that Sentinel watches to a replica, without losing a write
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Holds the writes for a second or two, waits until the replica has all of them, makes the old master a replica, compares both once more,
     and only then has the Sentinels promote the replica. At no moment do two servers take writes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remediation
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Decide whether an alert may be answered by a remediation now, and keep the record
 description:
   - Stands between an alert and what is done about it. It does nothing to a host itself; the role C(remediate) does what was admitted.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: route53_failover
 short_description: Point a name at one of two sides in Route 53, in one batch, and only if that is safe
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Keeps a pair of records for a name. Health checks decide between the two (O(active=auto)), or the name is pinned to one side.
   - All records, A and AAAA, and a TXT record that says who is active since when, change in one batch that Route 53 makes in whole or not at all.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: route53_failover_info
 short_description: Tell where a name that fails over in Route 53 points now
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Reads the records that M(mainstay.ops.route53_failover) keeps, who is active since when, and what the health checks say.
 options:

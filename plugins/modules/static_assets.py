@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: static_assets
 short_description: Publish the static files of a release in a bucket behind CloudFront
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Uploads what has changed of a folder. A file with a hash of its content in its name may be kept for a year, any other one is asked for again at each use.
   - First come the files with hashed names, last the pages, so that no page refers to what is not there yet. Nothing is removed, for pages that a browser still

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: status_page
 short_description: Write a page that says whether the services work
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Runs checks as M(mainstay.ops.health_probe) does, asks Prometheus what is firing and how it was on the days before, and writes one HTML file, in one step.
     It has no script, and loads nothing from elsewhere.

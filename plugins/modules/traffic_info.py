@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_info
-version_added: "0.1.0"
+version_added: "1.0.0"
 short_description: Say what the users of each pool of servers got, by nginx's access log
 description:
   - Reads a window of the JSON access log that the role C(nginx_tls) lets nginx write on a balancer, and counts requests, errors and times for each pool.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: web_security_info
 short_description: Say what the TLS and the web sites of a host look like from outside
-version_added: "0.1.0"
+version_added: "1.0.0"
 description:
   - Runs testssl.sh on each site, reads its headers, and looks at what plain HTTP answers.
   - Looks which other ports speak TLS, and tests their protocols and ciphers, but not whether their certificates are trusted.
