@@ -231,7 +231,7 @@ class PostgresChecks:
                 checked = self._amcheck(login, environment.variables, bin_dir)
                 for database in databases:  # after pg_amcheck, which a database's own settings could hinder
                     apply_properties(connection, {**database, "connection_limit": -1}, database["name"])
-                answers = [_ask(login, source, query) for query in self.queries]
+                answers = [ask(login, query) for query in self.queries]
         return {
             "server_version": server.version,
             "databases": [_counted(database) for database in databases],
@@ -277,7 +277,7 @@ def _counted(database: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
-def _ask(login: Login, source: Source, query: Query) -> dict[str, t.Any]:
+def ask(login: Login, query: Query) -> dict[str, t.Any]:
     """Put one of the user's queries.
 
     Raises:

@@ -30,7 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.re
     recovered_server,
     server_programs,
 )
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query, as_text
+from ansible_collections.mainstay.ops.plugins.module_utils._postgres.throwaway import Query, ask
 from ansible_collections.mainstay.ops.plugins.module_utils._process import Command, ProgramKilled, run
 from ansible_collections.mainstay.ops.plugins.module_utils._progress import current
 
@@ -294,22 +294,3 @@ def _check(trial: Trial, login: Login, bin_dir: str) -> dict[str, t.Any]:
         amcheck = True
     answers = [ask(login, query) for query in trial.queries]
     return {"server_version": server.version, "databases": databases, "amcheck": amcheck, "verify_queries": answers, "warnings": []}
-
-
-def ask(login: Login, query: Query) -> dict[str, t.Any]:
-    """Put one of the user's queries.
-
-    Raises:
-        VerificationFailed: it failed or answered something else.
-    """
-    doing = f"check {query.query!r} in {query.database}"
-    try:
-        with connect(login, query.database) as connection, connection.cursor() as cursor:
-            cursor.execute(query.query)
-            row = cursor.fetchone() if cursor.description else None
-    except MainstayError as error:
-        raise VerificationFailed(doing, error.cause) from error
-    found = as_text(row[0] if row else None)
-    if found != query.expect:
-        raise VerificationFailed(doing, f"it answered {found!r}, {query.expect!r} is expected")
-    return {**dataclasses.asdict(query), "found": found}
