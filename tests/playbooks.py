@@ -23,9 +23,15 @@ PLAYBOOKS = sorted(path.stem for path in FOLDER.glob("*.yml"))
 ROLE = re.compile(r"^\s+name: mainstay\.ops\.(\w+)$", re.MULTILINE)
 
 
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a run: the virtual environment's programs first; ``PATH_FIRST`` goes before those."""
+    path = os.pathsep.join(part for part in (extra.pop("PATH_FIRST", ""), str(PROGRAMS), os.environ["PATH"]) if part)
+    return {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", **extra}
+
+
 def run(
     playbook: str | pathlib.Path, *arguments: str, inventory: str | pathlib.Path = "localhost,", timeout: float = 300, cwd: pathlib.Path | None = None,
-    **environment: str,
+    **more: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook to its end, whatever that is.
 
@@ -35,12 +41,11 @@ def run(
         inventory: its inventory.
         timeout: seconds that it may take.
         cwd: the folder that it is run in.
-        environment: variables that are added, or replaced.
+        more: variables of the environment that are added, or replaced.
     """
     path = FOLDER / f"{playbook}.yml" if isinstance(playbook, str) else playbook
     argv = [f"{PROGRAMS}/ansible-playbook", "-i", str(inventory), str(path), *arguments]
-    given = {**os.environ, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", **environment}
-    return subprocess.run(argv, cwd=cwd, env=given, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(argv, cwd=cwd, env=environment(**more), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 @functools.cache

@@ -23,6 +23,7 @@ import psycopg2
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "fixtures" / "hostile_s3"))
+import playbooks
 from hostile_s3 import HostileS3
 from ports import free_port, wait_until_listening
 
@@ -268,12 +269,10 @@ class Runner:
     def __init__(self, folder: pathlib.Path) -> None:
         """Keep playbooks in ``folder``."""
         self._folder = folder
-        self._programs = str(pathlib.Path(sys.executable).parent)
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """Return the environment of a run: the virtual environment's programs first; ``PATH_FIRST`` goes before those."""
-        path = os.pathsep.join(part for part in (extra.pop("PATH_FIRST", ""), self._programs, os.environ["PATH"]) if part)
-        return {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", **extra}
+        """Return the environment of a run; see :func:`playbooks.environment`."""
+        return playbooks.environment(**extra)
 
     def start(self, module: str, options: dict[str, t.Any], check: bool = False, diff: bool = False, **environment: str) -> subprocess.Popen[str]:
         """Start one module in the background; :meth:`finish` returns its result."""
@@ -315,7 +314,7 @@ class Runner:
         }
         path.touch(0o600)
         path.write_text(json.dumps([play]))
-        return [f"{self._programs}/ansible-playbook", "-i", "localhost,", *arguments, str(path)]
+        return [f"{playbooks.PROGRAMS}/ansible-playbook", "-i", "localhost,", *arguments, str(path)]
 
     def tasks(self, tasks: t.Sequence[dict[str, t.Any]], *arguments: str, **environment: str) -> Run:
         """Run tasks in one playbook through ``ansible-playbook``."""
