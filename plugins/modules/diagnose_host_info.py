@@ -184,7 +184,7 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
         "load": host_state.load(os.cpu_count() or 1),
         "memory": host_state.memory(host_state.read_text("/proc/meminfo")),
         "pressure": host_state.pressure(),
-        "filesystems": host_state.filesystems(host_state.read_text("/proc/mounts")),
+        "filesystems": host_state.filesystems(host_state.read_text("/proc/self/mountinfo")),
         "processes": host_state.processes(),
         "failed_units": units,
         "clock_synchronised": host_state.clock_synchronised(run),

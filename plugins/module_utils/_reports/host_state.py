@@ -78,10 +78,15 @@ def pressure(folder: str = "/proc/pressure") -> dict[str, dict[str, float]]:
 
 
 def filesystems(mounts: str) -> list[dict[str, t.Any]]:
-    """Return the disks of ``/proc/mounts``, each once, with bytes and inodes."""
+    """Return the disks of ``/proc/self/mountinfo`` (proc(5)), each once, with bytes and inodes.
+
+    A part of a disk may be mounted a second time, read-only for whoever looks there. After an error the kernel makes the whole disk read-only, which only
+    the options of the file system itself tell, the last ones of a line.
+    """
     found: dict[int, dict[str, t.Any]] = {}
     for line in mounts.splitlines():
-        _device, place, kind, options = line.split()[:4]
+        mount, _separator, system = line.partition(" - ")
+        place, (kind, _device, options) = mount.split()[4], system.split()
         # A blank of a path is written as \040.
         place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
         if (kind in NO_DISKS or kind.startswith("fuse")) and place != "/":
@@ -90,7 +95,7 @@ def filesystems(mounts: str) -> list[dict[str, t.Any]]:
             device, told = os.stat(place).st_dev, os.statvfs(place)
         except OSError:
             continue
-        if not told.f_blocks or device in found:
+        if not told.f_blocks or device in found or not os.path.isdir(place):
             continue
         found[device] = {
             "mount": place,

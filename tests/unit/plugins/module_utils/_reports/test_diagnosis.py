@@ -201,11 +201,18 @@ def test_state_of_a_host(tmp_path: t.Any) -> None:
     assert host_state.memory("MemTotal:  100 kB\nMemAvailable:  40 kB\nHugePages_Total: 0\n") == {
         "total": 102400, "available": 40960, "swap_total": 0, "swap_free": 0,
     }
-    disks = host_state.filesystems("/dev/a / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\n/dev/a / ext4 ro 0 0\n/dev/b /gone ext4 rw 0 0\n")
+    (tmp_path / "authority.crt").touch()
+    disks = host_state.filesystems(
+        f"20 1 8:1 /crt {tmp_path}/authority.crt ro - ext4 /dev/a rw\n"  # one file of the disk, for a container
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/a rw\n23 22 0:21 / /dev/shm rw - tmpfs tmpfs rw\n"
+        "24 22 8:1 /srv / ro - ext4 /dev/a ro\n25 22 8:2 / /gone rw - ext4 /dev/b rw\n"
+    )
     assert [(found["mount"], found["read_only"]) for found in disks] == [("/", False)] and disks[0]["size"] > disks[0]["available"] > 0
     (tmp_path / "a b\u00e9").mkdir()
-    [odd] = host_state.filesystems(f"/dev/c {tmp_path}/a\\040b\u00e9 ext4 rw 0 0\n")
-    assert odd["mount"] == f"{tmp_path}/a b\u00e9"
+    [odd] = host_state.filesystems(f"26 22 8:3 /part {tmp_path}/a\\040b\u00e9 ro - ext4 /dev/c rw\n")
+    assert (odd["mount"], odd["read_only"]) == (f"{tmp_path}/a b\u00e9", False)
+    [broken] = host_state.filesystems(f"26 22 8:3 / {tmp_path} ro - ext4 /dev/c ro,errors=remount-ro\n")
+    assert broken["read_only"]
     assert all(set(process) == {"pid", "program", "bytes"} for process in host_state.processes())
     assert host_state.failed_units(lambda argv: (0, "shop.service loaded failed failed Shop\n", "")) == (["shop.service"], "")
     assert host_state.failed_units(lambda argv: (1, "", "no bus"))[1] == "systemctl did not tell: no bus"
