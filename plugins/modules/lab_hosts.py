@@ -14,6 +14,7 @@ description:
   - Makes real Debian hosts on one machine, each a container that boots systemd and is reached over SSH, with a network of their own and a cache for packages.
   - Works with podman or Docker, without an image registry. The image is built from Debian packages once and kept.
   - Must run as root, since the hosts have addresses that this machine reaches.
+  - Where the hosts need more than the kernel's C(fs.inotify.max_user_instances), which 13 do by its default, it is raised until this machine boots again.
 author:
   - Mainstay Operations (@mainstay)
 extends_documentation_fragment:

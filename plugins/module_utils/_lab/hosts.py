@@ -8,6 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import os
+import pathlib
 import time
 import typing as t
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from ansible_collections.mainstay.ops.plugins.module_utils._lab.runtime import L
 # A host boots in 1 to 2 s on a quiet machine of 2 cores; eight at once on a busy one take longer.
 BOOT_SECONDS = 90
 APT_CACHE_PORT = 3142
+INSTANCES = "fs.inotify.max_user_instances"
+INSTANCES_EACH = 5
+"""What the programs of a host that was booted take of it: 157 with 31 hosts, as /proc/*/fd tells. The kernel gives a user 128, and root is one user."""
+INSTANCES_BESIDE = 64
+"""What the machine's own programs may take."""
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -81,7 +87,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Action:
-    """One step of a plan: a verb (``build``, ``create``, ``start``, ``replace``, ``remove``), what it is done to, and the sentence for people."""
+    """One step of a plan: a verb (``raise``, ``build``, ``create``, ``start``, ``replace``, ``remove``), what it is done to, and the sentence for people."""
 
     verb: str
     kind: str
@@ -189,6 +195,16 @@ def plan_present(wanted: t.Mapping[str, str], found: t.Mapping[str, Found], miss
     return actions
 
 
+def plan_limit(hosts: int, instances: int) -> list[Action]:
+    """What it takes to have so many hosts boot, on a machine whose kernel gives root so many instances of inotify: with none left systemd does not start."""
+    return [Action("raise", "limit", INSTANCES)] if instances < instances_for(hosts) else []
+
+
+def instances_for(hosts: int) -> int:
+    """The instances of inotify that so many hosts may take."""
+    return INSTANCES_BESIDE + INSTANCES_EACH * hosts
+
+
 def plan_absent(containers: t.Iterable[str], networks: t.Iterable[str]) -> list[Action]:
     """What it takes to leave nothing of a lab behind; images and the package cache are kept for the next one."""
     return [Action("remove", "container", name) for name in containers] + [Action("remove", "network", name) for name in networks]
@@ -216,6 +232,8 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
     images = {image.name: image for image in (lab.image, *(host.image for host in lab.hosts))}
     missing = [image for image in images.values() if not image_exists(runtime, image)]
     plan = plan_present(wanted, find_containers(runtime, lab.name), missing, lab.name in networks, lab)
+    limit = pathlib.Path("/proc/sys", INSTANCES.replace(".", "/"))
+    plan = plan_limit(len(wanted), int(limit.read_text(encoding="utf-8"))) + plan
     if check_mode or not plan:
         return plan
     for folder in (lab.apt_cache_dir, f"{lab.cache_dir}/pip"):
@@ -224,7 +242,9 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
     with open(f"{lab.cache_dir}/apt.conf.{lab.name}", "w", encoding="utf-8") as stream:
         stream.write(f'Acquire::http::Proxy "http://{lab.cache_address}:{APT_CACHE_PORT}";\n')
     for action in plan:
-        if action.kind == "image":
+        if action.kind == "limit":
+            raise_limit(limit, instances_for(len(wanted)))
+        elif action.kind == "image":
             build_image(runtime, images[action.name])
         elif action.kind == "network":
             runtime.call(f"create network {lab.name}", "network", "create", "--subnet", lab.subnet, "--label", f"{LAB_LABEL}={lab.name}", lab.name)
@@ -246,6 +266,18 @@ def bring_up(runtime: Runtime, lab: Lab, check_mode: bool = False) -> list[Actio
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda host: wait_until_booted(runtime, lab.container(host.name)), lab.hosts))
     return plan
+
+
+def raise_limit(limit: pathlib.Path, number: int) -> None:
+    """Set a limit of the kernel, until this machine boots again.
+
+    Raises:
+        MainstayError: the kernel does not let it be set from here.
+    """
+    try:
+        limit.write_text(str(number), encoding="utf-8")
+    except OSError as error:
+        raise MainstayError(f"raise {INSTANCES} to {number}", error.strerror or error, "set it with sysctl on the machine itself, or have fewer hosts") from error
 
 
 def wait_until_booted(runtime: Runtime, container: str) -> None:
