@@ -33,7 +33,7 @@ step = @printf '\n== %s (after %s)\n' "$(1)" "$(elapsed)"
 scenarios = rm -f $(W)/failed; printf '%s\n' $(1) | FAILED=$(W)/failed xargs --max-procs=2 --process-slot-var=LANE --replace .ci/molecule {} || { cat $(W)/failed; exit 1; }
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup-lab ## bring up the stack on lab hosts, deploy under load, lose the database, recover it, report
 	$(call step,the demo: report in artifacts/demo)
@@ -80,7 +80,7 @@ checks: setup ## lint and sanity, beside each other
 	lint=0; $(MAKE) --no-print-directory lint || lint=$$?; \
 	wait $$sanity || { cat $(W)/sanity.out; exit 1; }; cat $(W)/sanity.out; exit $$lint
 
-tree: setup
+tree: setup ## the checkout as a collection below a tree, which ansible-test asks for
 	@rm -rf $(OPS) && mkdir -p $(OPS)
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp -a --parents -t $(OPS)
 	@sp=$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible_collections; \
@@ -126,10 +126,10 @@ molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at 
 	$(call step,Molecule)
 	$(if $(s),molecule test -s $(s),$(call scenarios,full_stack $(filter-out full_stack $(LONG),$(SCENARIOS))))
 
-molecule-long: setup-lab
+molecule-long: setup-lab ## the scenarios that take long
 	$(call scenarios,$(LONG))
 
-molecule-debian12: setup-lab
+molecule-debian12: setup-lab ## the whole stack on Debian 12
 	MAINSTAY_LAB_IMAGE=debian12 molecule test -s full_stack
 
 bench: setup-lab ## measure site and the no-change run, into docs/benchmarks.md
