@@ -156,8 +156,8 @@ bench-probe: setup ## measure many health probes at once against a loop of uri, 
 bench-prometheus: setup-test ## measure the memory of Prometheus for many hosts, into docs/benchmarks.md (12 minutes); TARGETS=100
 	PYTHONPATH=tests/bench python -m watching --targets $(or $(TARGETS),100)
 
-bench-scale: setup-lab ## measure how runs grow with the number of lab hosts, into docs/scale.md (hours); SIZES="5 10 20 40" ROUNDS=3 PEERS=none
-	PYTHONPATH=tests/bench python -m scale $(foreach size,$(SIZES),--size $(size)) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers '$(filter-out none,$(PEERS))')
+bench-scale: setup-lab ## measure how runs grow with the number of lab hosts, into docs/scale.md (hours); SIZES="5 10 20 40" ROUNDS=3 PEERS=none CONTINUE=1
+	PYTHONPATH=tests/bench python -m scale $(foreach size,$(SIZES),--size $(size)) --rounds $(or $(ROUNDS),3) $(if $(PEERS),--peers '$(filter-out none,$(PEERS))') $(if $(CONTINUE),--continue)
 
 ee: setup ## the build context of the execution environment, in artifacts/ee/context
 	rm -rf artifacts/ee && mkdir -p artifacts/ee

@@ -142,12 +142,13 @@ def _read(path: str) -> str:
 
 
 class _Sampler(threading.Thread):
-    """Looks at a tree of processes ten times a second."""
+    """Looks at a tree of processes every so many seconds."""
 
     def __init__(
-        self, first: int, others: t.Callable[[], set[int]], scratch: pathlib.Path, destination: pathlib.Path | None, ours: t.Sequence[t.IO[bytes]]
+        self, every: float, first: int, others: t.Callable[[], set[int]], scratch: pathlib.Path, destination: pathlib.Path | None, ours: t.Sequence[t.IO[bytes]]
     ) -> None:
         super().__init__(daemon=True)
+        self._every = every
         self._first, self._others = first, others
         self._scratch, self._destination = scratch, f"{destination}/" if destination else "\0"
         self._end = threading.Event()
@@ -159,7 +160,7 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         """Sample until :meth:`finish`."""
-        while not self._end.wait(SAMPLE_SECONDS):
+        while not self._end.wait(self._every):
             self._sample()
 
     def finish(self) -> None:
@@ -238,7 +239,9 @@ def best(work: t.Callable[[], object]) -> float:
     return min(seconds)
 
 
-def measure(job: Job, server: int, scratch: pathlib.Path, destination: pathlib.Path | None, timeout: float = 3600) -> Cost:
+def measure(
+    job: Job, server: int, scratch: pathlib.Path, destination: pathlib.Path | None, timeout: float = 3600, sample_seconds: float = SAMPLE_SECONDS
+) -> Cost:
     """Run a job to its end and return what it cost.
 
     Args:
@@ -247,6 +250,7 @@ def measure(job: Job, server: int, scratch: pathlib.Path, destination: pathlib.P
         scratch: folder that it is given for temporary files and as its home.
         destination: folder whose files are not staged but stored.
         timeout: seconds after which it is killed.
+        sample_seconds: how often memory and files are looked at. That itself takes milliseconds of a core for each process.
 
     Raises:
         JobFailed: it did not end with status 0.
@@ -259,7 +263,7 @@ def measure(job: Job, server: int, scratch: pathlib.Path, destination: pathlib.P
         used, served = _used(), server_seconds(server) if server else 0.0
         begun = time.monotonic()
         process = subprocess.Popen(job.argv, env=environment, cwd="/", stdin=stdin, stdout=output, stderr=errors, **_identity(job))
-        sampler = _Sampler(process.pid, lambda: children(os.getpid()) - before, scratch, destination, (stdin, output, errors))
+        sampler = _Sampler(sample_seconds, process.pid, lambda: children(os.getpid()) - before, scratch, destination, (stdin, output, errors))
         sampler.start()
         try:
             status = process.wait(timeout)

@@ -277,7 +277,8 @@ def raise_limit(limit: pathlib.Path, number: int) -> None:
     try:
         limit.write_text(str(number), encoding="utf-8")
     except OSError as error:
-        raise MainstayError(f"raise {INSTANCES} to {number}", error.strerror or error, "set it with sysctl on the machine itself, or have fewer hosts") from error
+        advice = "set it with sysctl on the machine itself, or have fewer hosts"
+        raise MainstayError(f"raise {INSTANCES} to {number}", error.strerror or error, advice) from error
 
 
 def wait_until_booted(runtime: Runtime, container: str) -> None:

@@ -19,11 +19,13 @@ from measure import JobFailed, adopt_orphans
 
 from scale import peers
 from scale.converge import Controller, Converged
-from scale.fleet import ROOT, groups, write_inventory
-from scale.report import BARE, DEPLOY, PEERS_BARE, PEERS_SAME, SAME, Findings, page
+from scale.fleet import FOLDER, ROOT, groups, write_inventory
+from scale.report import BARE, DEPLOY, PEERS_BARE, PEERS_SAME, SAME, Findings, load, page, save
 
 LAB = "benchscale"
 PAGE = ROOT / "docs/scale.md"
+FOUND = FOLDER / "found.json"
+"""What was found, for a run that goes on with it."""
 SITE, DEPLOYMENT, LAB_UP, LAB_DOWN = "playbooks/site.yml", "playbooks/deploy.yml", "playbooks/lab_up.yml", "playbooks/lab_down.yml"
 
 # Each is a change of what ansible.cfg sets; some are the defaults of ansible-core.
@@ -31,8 +33,6 @@ VARIANTS: dict[str, dict[str, str]] = {
     "as `ansible.cfg` has them": {},
     "`forks = 5`": {"ANSIBLE_FORKS": "5"},
     "`forks = 50`": {"ANSIBLE_FORKS": "50"},
-    "`strategy = free`": {"ANSIBLE_STRATEGY": "free"},
-    "`strategy = host_pinned`": {"ANSIBLE_STRATEGY": "host_pinned"},
     "`gathering = implicit`": {"ANSIBLE_GATHERING": "implicit"},
     "`pipelining = false`": {"ANSIBLE_PIPELINING": "false", "ANSIBLE_SSH_PIPELINING": "false"},
     "without `ControlPersist`": {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o PreferredAuthentications=publickey"},
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default: 3)")
     parser.add_argument("--peers", default=peers.SOURCE, help="where the peers' repositories are, with {name} for the role's name; nothing leaves them out")
     parser.add_argument("--no-settings", action="store_true", help="leave out the runs with other settings than those of ansible.cfg")
+    parser.add_argument("--continue", dest="again", action="store_true", help="keep what the run before has found, and measure the sizes that it has not")
     parser.add_argument("--print-only", action="store_true", help="leave docs/scale.md as it is")
     arguments = parser.parse_args()
     sizes = sorted(set(arguments.size or (5, 10, 20, 40)))
@@ -122,7 +123,9 @@ def main() -> None:
     # Whoever ends it has the hosts removed.
     signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(143))
     adopt_orphans()
-    found = Findings(arguments.rounds, os.getloadavg()[0])
+    found = load(FOUND) if arguments.again else Findings(arguments.rounds, os.getloadavg()[0])
+    if found.rounds != arguments.rounds:
+        raise ValueError(f"the run before had {found.rounds} rounds, so one with {arguments.rounds} cannot go on with it")
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as name:
         folder, roles = pathlib.Path(name), None
         try:
@@ -132,7 +135,9 @@ def main() -> None:
             found.missing = f"{error}."
             say(f"without the peers: {error}")
         for size in sizes:
-            measure_size(size, found, size == sizes[0] and not arguments.no_settings, roles, folder / "releases")
+            if size not in found.runs:
+                measure_size(size, found, size == sizes[0] and not arguments.no_settings, roles, folder / "releases")
+                save(found, FOUND)
     section = page(found)
     print(section)
     if not arguments.print_only:

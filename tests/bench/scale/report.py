@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import pathlib
 import statistics
 import typing as t
 
@@ -30,7 +32,7 @@ Each run begins without an open connection.
 
 - *SSH*: executions for each host, exact on any machine.
 - *CPU*: user and system time of the controller's processes alone, for each host.
-- *memory*: greatest sum over the controller's processes (`ansible-playbook`, its forks, `ssh`), as proportional set size, ten times a second.
+- *memory*: greatest sum over the controller's processes (`ansible-playbook`, its forks, `ssh`), as proportional set size, twice a second.
 - *per host and task*: the seconds, divided by the tasks that ran on all hosts together.
 - {peers}
 
@@ -46,7 +48,8 @@ Growth from {first} to {last} hosts:
 
 VARIANTS = """
 Settings, on {size} hosts, `site` with nothing to change; each differs from `ansible.cfg` in what it names.
-`free` and `host_pinned` are here to compare: they do not wait for each other, so a play of a cluster would not stop as a whole.
+Strategies that do not wait for other hosts are not among them: with `free`, such a run failed on one host and changed two others, since roles of a
+cluster count on what its other members have done before.
 
 {table}
 """
@@ -69,6 +72,29 @@ class Findings:
     runs: dict[int, dict[str, list[Converged]]] = dataclasses.field(default_factory=dict)
     variants: dict[str, list[Converged]] = dataclasses.field(default_factory=dict)
     missing: str = ""
+
+
+def save(found: Findings, path: pathlib.Path) -> None:
+    """Keep what was found until now."""
+    path.write_text(json.dumps(dataclasses.asdict(found)) + "\n", encoding="utf-8")
+
+
+def load(path: pathlib.Path) -> Findings:
+    """Return what was kept.
+
+    Raises:
+        ValueError: there is nothing.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no {path}, so no earlier run to go on with")
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept["runs"] = {int(size): read_runs(kinds) for size, kinds in kept["runs"].items()}
+    return Findings(**{**kept, "variants": read_runs(kept["variants"])})
+
+
+def read_runs(kinds: dict[str, list[dict[str, t.Any]]]) -> dict[str, list[Converged]]:
+    """Return runs by kind, as they were before they were kept."""
+    return {kind: [Converged(**run) for run in runs] for kind, runs in kinds.items()}
 
 
 def seconds(runs: t.Sequence[Converged]) -> float:

@@ -140,3 +140,11 @@ def test_settings_name_options_of_ansible() -> None:
     connection = subprocess.run([str(program), "list", "-t", "connection"], check=True, capture_output=True, text=True).stdout
     for settings in [*command.VARIANTS.values(), peers.SETTINGS]:
         assert all(name in listed + connection for name in settings)
+
+
+def test_what_was_found_is_kept_for_a_run_that_goes_on(tmp_path: pathlib.Path) -> None:
+    whole = found((5, 10.0), (10, 18.0), peers_seconds=30.0, variants={"`forks = 5`": [run(5, 11.0)]}, missing="")
+    report.save(whole, tmp_path / "found.json")
+    assert report.load(tmp_path / "found.json") == whole
+    with pytest.raises(ValueError, match="no earlier run to go on with"):
+        report.load(tmp_path / "other.json")
