@@ -117,9 +117,9 @@ test-upgrade: setup-test ## what the last release has made, taken over by this c
 	$(call step,upgrade)
 	UPGRADE_FROM="$(UPGRADE_FROM)" .ci/upgrade "$(W)" "$(CURDIR)"
 
-fresh-machine: setup-lab ## do what README says on a Debian with nothing on it; RELEASE=debian12 TARGETS="demo test tutorial"
+fresh-machine: setup-lab ## do what README says on a Debian with nothing on it; RELEASE=debian12 TARGETS="demo test tutorial" KEEP=1
 	$(call step,a fresh machine)
-	.ci/fresh-machine "$(CURDIR)" "$(or $(RELEASE),debian13)" $(or $(TARGETS),demo)
+	KEEP="$(KEEP)" .ci/fresh-machine "$(CURDIR)" "$(or $(RELEASE),debian13)" $(or $(TARGETS),demo)
 
 # The longest one first, so that no lane has nothing to do for long.
 molecule: setup-lab ## roles and the whole stack on lab hosts, two scenarios at a time; s=NAME runs one
