@@ -10,8 +10,6 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.changes import words_for_changes, words_for_new
-from ansible_collections.mainstay.ops.plugins.module_utils._aws.costs import Wishes, estimate, total
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
@@ -19,6 +17,8 @@ def aws_platform_costs(
     sizes: t.Mapping[str, t.Any], prices: t.Mapping[str, t.Any], *, engine: str = "valkey", distribution: bool = False, standby: bool = False
 ) -> dict[str, t.Any]:
     """Return the costs of each size; the arguments are documented in ``aws_platform_costs.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._aws.costs import Wishes, estimate, total
+
     wishes = Wishes(str(engine), bool(distribution), bool(standby))
     found = {}
     for name, size in sizes.items():
@@ -32,6 +32,8 @@ def aws_platform_costs(
 
 def aws_platform_plan(applied: t.Mapping[str, t.Any], stack: str, template: t.Mapping[str, t.Any], *, exists: bool) -> list[str]:
     """Return what would be done; the arguments are documented in ``aws_platform_plan.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._aws.changes import words_for_changes, words_for_new
+
     if not exists:
         return words_for_new(stack, template)
     changes = applied.get("meta")

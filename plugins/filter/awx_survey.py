@@ -9,12 +9,13 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._awx import survey_of
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
 
 
 def awx_survey(options: dict[str, t.Any], variables: list[str], requires: list[str] | None = None) -> dict[str, t.Any]:
     """Return the survey; its form is documented in ``awx_survey.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._awx import survey_of
+
     if not isinstance(options, dict):
         raise AnsibleFilterError(f"awx_survey: the arguments must be a dictionary, not {type(options).__name__}")
     try:

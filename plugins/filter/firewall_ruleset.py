@@ -10,11 +10,12 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._host.ruleset import ANY, is_let_in, ruleset
 
 
-def firewall_ruleset(flows: t.Any, *, ssh_port: t.Any = 22, ssh_from: t.Any = (ANY,), log_per_minute: t.Any = 10) -> str:
+def firewall_ruleset(flows: t.Any, *, ssh_port: t.Any = 22, ssh_from: t.Any = ("any",), log_per_minute: t.Any = 10) -> str:
     """Return the table; the arguments are documented in ``firewall_ruleset.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._host.ruleset import ruleset
+
     try:
         return ruleset(list(flows), int(ssh_port), list(ssh_from), int(log_per_minute))
     except (MainstayError, ValueError, TypeError) as error:
@@ -23,6 +24,8 @@ def firewall_ruleset(flows: t.Any, *, ssh_port: t.Any = 22, ssh_from: t.Any = (A
 
 def firewall_lets_in(address: t.Any, ssh_from: t.Any) -> bool:
     """Return whether an address may use SSH; the arguments are documented in ``firewall_lets_in.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._host.ruleset import is_let_in
+
     try:
         return is_let_in(str(address or ""), list(ssh_from))
     except ValueError as error:

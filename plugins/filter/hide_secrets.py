@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.mainstay.ops.plugins.module_utils import _systemd
-
 SHORTEST = 4
 """Characters of the shortest secret that is looked for: a shorter one is part of too many words."""
 
 
 def hide_secrets(text: str, known: t.Sequence[str] = ()) -> str:
     """Return the text; the arguments are documented in ``hide_secrets.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils import _systemd
+
     for secret in sorted({str(one).strip() for one in known}, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, "********")

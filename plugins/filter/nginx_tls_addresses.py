@@ -9,11 +9,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._nginx.live import remote_address
-
 
 def nginx_tls_addresses(addresses: t.Sequence[str]) -> list[str]:
     """Return the addresses in nginx's form; the argument is documented in ``nginx_tls_addresses.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._nginx.live import remote_address
+
     if isinstance(addresses, str) or not isinstance(addresses, t.Sequence):
         raise AnsibleFilterError("nginx_tls_addresses: the addresses must be a list")
     found = (remote_address(str(address)) for address in addresses)

@@ -9,11 +9,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._nginx.problems import problems
-
 
 def nginx_tls_problems(request: t.Mapping[str, t.Any]) -> list[str]:
     """Return what cannot be right; the argument is documented in ``nginx_tls_problems.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._nginx.problems import problems
+
     if not isinstance(request, t.Mapping):
         raise AnsibleFilterError("nginx_tls_problems: the variables must be a dictionary")
     return problems(request)

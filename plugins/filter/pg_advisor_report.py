@@ -9,11 +9,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor.report import combine
-
 
 def pg_advisor_report(results: dict[str, dict[str, t.Any]], *, finished: str = "") -> dict[str, t.Any]:
     """Return the report; the arguments are documented in ``pg_advisor_report.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.advisor.report import combine
+
     if not isinstance(results, dict) or not results or not all(isinstance(result, dict) for result in results.values()):
         raise AnsibleFilterError("pg_advisor_report: give a dictionary of results by member, with one at least")
     return combine(results, finished)

@@ -9,9 +9,6 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.run import plan_for_new
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.wishes import parse, problems
-
 Entries = t.Sequence[t.Mapping[str, t.Any]]
 
 
@@ -22,12 +19,17 @@ def _lists(name: str, *given: object) -> None:
 
 def pg_objects_problems(roles: Entries, databases: Entries = (), *, passwords: bool = False, reserved: t.Sequence[str] = ()) -> list[str]:
     """Return what cannot be right; the arguments are documented in ``pg_objects_problems.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.wishes import problems
+
     _lists("pg_objects_problems", roles, databases)
     return problems(roles, databases, bool(passwords), reserved)
 
 
 def pg_objects_plan(roles: Entries, databases: Entries = (), *, version: int | str) -> list[str]:
     """Return what would be done on a new server; the arguments are documented in ``pg_objects_plan.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.run import plan_for_new
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.objects.wishes import parse
+
     _lists("pg_objects_plan", roles, databases)
     return [step.words for step in plan_for_new(parse(roles, databases), int(version) * 10000)]
 

@@ -10,7 +10,6 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.config import Settings, render
 
 _STORE = frozenset(
     ("type", "path", "bucket", "prefix", "region", "endpoint_url", "access_key", "secret_key", "session_token", "profile", "validate_certs", "aws_ca_bundle")
@@ -58,6 +57,8 @@ def pgbackrest_conf(
     version: str = "",
 ) -> str:
     """Return the text of pgBackRest's configuration; the arguments are documented in ``pgbackrest_conf.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._postgres.physical.config import Settings, render
+
     tls = ("host", "ca_file", "cert_file", "key_file")
     try:
         return render(

@@ -11,8 +11,6 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._preflight.judge import limits_of
-from ansible_collections.mainstay.ops.plugins.module_utils._preflight.report import combine
 
 
 def preflight_report(
@@ -26,6 +24,9 @@ def preflight_report(
     now: str = "",
 ) -> dict[str, t.Any]:
     """Return the report; the arguments are documented in ``preflight_report.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._preflight.judge import limits_of
+    from ansible_collections.mainstay.ops.plugins.module_utils._preflight.report import combine
+
     if not isinstance(seen, dict):
         raise AnsibleFilterError(f"preflight_report: give a dictionary of what was seen by host, not {type(seen).__name__}")
     if fail_on not in ("fail", "warn", "never"):

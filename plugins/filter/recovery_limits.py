@@ -10,11 +10,12 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._recovery.policy import limits
 
 
 def recovery_limits(policy: dict[str, t.Any], parts: list[str], level: str = "restore") -> dict[str, int]:
     """Return the limits; its form is documented in ``recovery_limits.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._recovery.policy import limits
+
     if not isinstance(policy, dict):
         raise AnsibleFilterError(f"recovery_limits: the policy must be a dictionary, not {type(policy).__name__}")
     try:

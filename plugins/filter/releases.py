@@ -11,11 +11,12 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import batches, serving, unproven
 
 
 def release_batches(hosts: t.Sequence[str], sizes: t.Sequence[int | str]) -> list[list[str]]:
     """Return the batches; the arguments are documented in ``release_batches.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import batches
+
     try:
         return batches([str(host) for host in hosts], [size if isinstance(size, int) else str(size) for size in sizes])
     except MainstayError as exc:
@@ -26,11 +27,15 @@ def release_serving(
     balancers: t.Mapping[str, t.Collection[str]], *, slots: t.Sequence[str], recorded: t.Sequence[str] = (), interrupted: bool = False,
 ) -> dict[str, t.Any]:
     """Return which slot serves; the arguments are documented in ``release_serving.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import serving
+
     return dataclasses.asdict(serving(slots, balancers, recorded, bool(interrupted)))
 
 
 def release_unproven(hosts: t.Sequence[t.Sequence[t.Mapping[str, t.Any]]]) -> bool:
     """Return whether a deployment was cut off that no host has recorded; the arguments are documented in ``release_unproven.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._release.rollout import unproven
+
     return unproven([(host[0], host[1]) for host in hosts])
 
 

@@ -10,11 +10,12 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._report import render_html
 
 
 def report_html(report: dict[str, t.Any]) -> str:
     """Return the page; its form is documented in ``report_html.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._report import render_html
+
     if not isinstance(report, dict):
         raise AnsibleFilterError(f"report_html: the report must be a dictionary, not {type(report).__name__}")
     try:

@@ -11,14 +11,15 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mainstay.ops.plugins.module_utils._errors import MainstayError
-from ansible_collections.mainstay.ops.plugins.module_utils._security.model import SEVERITIES
-from ansible_collections.mainstay.ops.plugins.module_utils._security.report import combine
 
 
 def security_report(
     hosts: dict[str, dict[str, t.Any]], *, accept: list[dict[str, t.Any]] | None = None, fail_on: str = "high", now: str = ""
 ) -> dict[str, t.Any]:
     """Return the report; the arguments are documented in ``security_report.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._security.model import SEVERITIES
+    from ansible_collections.mainstay.ops.plugins.module_utils._security.report import combine
+
     if not isinstance(hosts, dict) or not all(isinstance(facts, dict) for facts in hosts.values()):
         raise AnsibleFilterError("security_report: give a dictionary of what was found by host")
     if fail_on not in SEVERITIES:

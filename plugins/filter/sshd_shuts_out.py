@@ -9,11 +9,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mainstay.ops.plugins.module_utils._host.sshd import shuts_out
-
 
 def sshd_shuts_out(settings: t.Any, *, user: t.Any, groups: t.Any = (), port: t.Any = 22) -> list[str]:
     """Return the settings; the arguments are documented in ``sshd_shuts_out.yml``."""
+    from ansible_collections.mainstay.ops.plugins.module_utils._host.sshd import shuts_out
+
     if not isinstance(settings, t.Mapping):
         raise AnsibleFilterError("sshd_shuts_out: give a dictionary of settings by keyword")
     return shuts_out(settings, str(user), [str(group) for group in groups], int(port))

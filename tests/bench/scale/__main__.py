@@ -24,7 +24,7 @@ from scale.report import BARE, DEPLOY, PEERS_BARE, PEERS_SAME, SAME, Findings, l
 
 LAB = "benchscale"
 PAGE = ROOT / "docs/scale.md"
-FOUND = FOLDER / "found.json"
+FOUND = ROOT / "artifacts/bench-scale-found.json"
 """What was found, for a run that goes on with it."""
 SITE, DEPLOYMENT, LAB_UP, LAB_DOWN = "playbooks/site.yml", "playbooks/deploy.yml", "playbooks/lab_up.yml", "playbooks/lab_down.yml"
 

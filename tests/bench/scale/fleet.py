@@ -47,11 +47,10 @@ def inventory(size: int) -> dict[str, t.Any]:
 
 
 def write_inventory(size: int, folder: pathlib.Path = FOLDER) -> pathlib.Path:
-    """Write the inventory beside the variables of the lab, and return its file."""
+    """Write the inventory with the variables of the lab, and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    variables = folder / "group_vars"
-    variables.unlink(missing_ok=True)
-    variables.symlink_to(ROOT / "inventories/lab/group_vars")
-    path = folder / "hosts.yml"
-    path.write_text(json.dumps(inventory(size), indent=2) + "\n", encoding="utf-8")
-    return path
+    for name in ("group_vars", "lab_constructed.yml"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(ROOT / "inventories/lab" / name)
+    (folder / "hosts.yml").write_text(json.dumps(inventory(size), indent=2) + "\n", encoding="utf-8")
+    return folder
