@@ -157,6 +157,15 @@ def test_the_catalogue_knows_neither_postgresql_nor_redis() -> None:
     assert not re.search(r"_postgres|_redis|psycopg2|\bredis\b", names)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins/filter").glob("*.py")), ids=name_of)
+def test_a_filter_imports_what_it_needs_when_it_is_used(path: pathlib.Path) -> None:
+    """To find one filter, Ansible imports the files of all filters of a collection, in each process of a host and task that uses one."""
+    light = {"_errors", "_postgres.tuning"}
+    top = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
+    found = {node.module.partition("module_utils.")[2] for node in top if node.module and node.module.startswith("ansible_collections.")}
+    assert found <= light, found
+
+
 def test_module_utils_import_no_module() -> None:
     """Dependencies point downwards only."""
     assert not [name for name in imports_of(ROOT / "plugins/module_utils") if ".plugins.modules" in name or ".plugins.action" in name]
