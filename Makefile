@@ -80,7 +80,7 @@ checks: setup ## lint and sanity, beside each other
 	lint=0; $(MAKE) --no-print-directory lint || lint=$$?; \
 	wait $$sanity || { cat $(W)/sanity.out; exit 1; }; cat $(W)/sanity.out; exit $$lint
 
-tree: setup ## the checkout as a collection below a tree, which ansible-test asks for
+tree: setup
 	@rm -rf $(OPS) && mkdir -p $(OPS)
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp -a --parents -t $(OPS)
 	@sp=$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible_collections; \

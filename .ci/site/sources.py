@@ -83,7 +83,7 @@ def playbooks_page(playbooks: dict[str, Playbook]) -> str:
 
 def make_page(makefile: pathlib.Path) -> str:
     """The page of the Makefile's targets."""
-    rows = re.findall(r"^([a-z-]+):.*?## (.*)$", makefile.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^([a-z0-9-]+):.*?## (.*)$", makefile.read_text(encoding="utf-8"), re.MULTILINE)
     table = "\n".join(f"| `make {target}` | {text} |" for target, text in rows)
     introduction = "`make help` prints them. `make setup` and what needs it work outside the checkout, in `~/.cache/mainstay`."
     return f"# Targets of make\n\n{introduction}\n\n| command | what it does |\n|---|---|\n{table}\n"

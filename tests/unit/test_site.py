@@ -148,4 +148,4 @@ def test_pages_of_a_new_role(tmp_path: pathlib.Path) -> None:
 
 def test_page_of_make_has_every_target_that_help_lists() -> None:
     text = sources.make_page(ROOT / "Makefile")
-    assert "| `make demo` |" in text and "| `make docs` |" in text and "`make tree`" not in text
+    assert "| `make demo` |" in text and "| `make docs` |" in text and "| `make molecule-debian12` |" in text and "`make tree`" not in text

@@ -19,7 +19,7 @@ from measure import JobFailed, adopt_orphans
 
 from scale import peers
 from scale.converge import Controller, Converged
-from scale.fleet import FOLDER, ROOT, groups, write_inventory
+from scale.fleet import ROOT, groups, write_inventory
 from scale.report import BARE, DEPLOY, PEERS_BARE, PEERS_SAME, SAME, Findings, load, page, save
 
 LAB = "benchscale"
