@@ -136,7 +136,7 @@ def main() -> None:
             say(f"without the peers: {error}")
         for size in sizes:
             if size not in found.runs:
-                measure_size(size, found, size == sizes[0] and not arguments.no_settings, roles, folder / "releases")
+                measure_size(size, found, not found.variants and not arguments.no_settings, roles, folder / "releases")
                 save(found, FOUND)
     section = page(found)
     print(section)

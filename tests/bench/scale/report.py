@@ -191,5 +191,5 @@ def page(found: Findings) -> str:
         last=sizes[-1],
         growth="\n".join(spans) or "| (one size was measured) | | | | |",
         targets=table(["target", "found", ""], [[what, said, words[met]] for what, said, met in targets(found)]),
-        variants=VARIANTS.format(size=sizes[0], table=variants) if variants else "",
+        variants=VARIANTS.format(size=next(iter(found.variants.values()))[0].hosts, table=variants) if variants else "",
     )

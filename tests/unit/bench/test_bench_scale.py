@@ -142,6 +142,11 @@ def test_settings_name_options_of_ansible() -> None:
         assert all(name in listed + connection for name in settings)
 
 
+def test_settings_are_told_with_the_hosts_that_they_were_tried_on() -> None:
+    """A run that goes on may add smaller sizes."""
+    assert "Settings, on 10 hosts" in report.page(found((5, 10), (10, 18), variants={"`forks = 5`": [run(10, 20)]}))
+
+
 def test_what_was_found_is_kept_for_a_run_that_goes_on(tmp_path: pathlib.Path) -> None:
     whole = found((5, 10.0), (10, 18.0), peers_seconds=30.0, variants={"`forks = 5`": [run(5, 11.0)]}, missing="")
     report.save(whole, tmp_path / "found.json")
