@@ -35,8 +35,7 @@ Seconds depend on the machine and its load: compare ratios. Counts of SSH execut
 
 - *floor*: a play of one `ansible.builtin.ping`, the least that a run on these hosts can cost.
 - *ten files*: the same ten unchanged files, by a loop of `ansible.builtin.copy` and by one `config_tree`.
-- geerlingguy's `postgresql`, `nginx` and `redis` roles cost 39 SSH executions and 8.5 s per host for a run that changes nothing, on the same kind of lab host
-  (measured once, not by this command).
+- What well-known roles of a single purpose cost on the same hosts, and how both grow with their number, is in [Many hosts](scale.md#measured).
 """
 
 
