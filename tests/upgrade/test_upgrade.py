@@ -111,7 +111,8 @@ def test_a_chain_of_backups_of_files_goes_on(old: Version, new: Version, run_mod
     full = old.tasks(run_module, {"mainstay.ops.files_backup": given})[0]["backup"]
 
     (tree / "late").write_text("late")
-    increment, fresh = new.tasks(run_module, {"mainstay.ops.files_backup": given}, {"mainstay.ops.files_backup": {**given, "max_age": "1d"}})
+    asked = [{"mainstay.ops.files_backup": {**given, "max_age": age}} for age in ("0", "1d")]
+    increment, fresh = new.tasks(run_module, *asked)
     assert increment["backup"]["parents"] == [full["id"]] and not fresh["changed"]
     new.tasks(run_module, {"mainstay.ops.files_backup": {**given, "state": "restored", "target_dir": str(tmp_path / "back")}})
     found = {path.name: path.read_text() for path in (tmp_path / "back").rglob("*") if path.is_file()}
