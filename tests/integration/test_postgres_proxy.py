@@ -145,13 +145,14 @@ def pooler(cluster: PatroniCluster, member: Member, texts: dict[str, str]) -> Pr
     return Process(["/usr/sbin/pgbouncer", str(folder / "pgbouncer.ini")], cluster.folder / f"pooler-{member.name}.log")
 
 
-def proxy_file(cluster: PatroniCluster, ports: t.Sequence[int]) -> dict[str, t.Any]:
-    """Return the task that renders the role's file for the proxy, with the ports in the order of :class:`Stack`."""
+def proxy_file(cluster: PatroniCluster, ports: t.Sequence[int], **more: t.Any) -> dict[str, t.Any]:
+    """Return the task that renders the role's file for the proxy, with the ports in the order of :class:`Stack`, and further variables."""
     names = ("pooled_write_port", "pooled_read_port", "write_port", "read_port", "metrics_port")
     given = {
         "postgres_proxy_pooler": True,
         "postgres_proxy_members": [{"name": member.name, "address": "127.0.0.1", "certificate_name": "member"} for member in cluster.members],
         **{f"postgres_proxy_{name}": port for name, port in zip(names, ports)},
+        **more,
     }
     return templates("postgres_proxy", ["haproxy.cfg"], given)
 
@@ -269,6 +270,20 @@ class ProxyWriter(Writer):
     def multi_host(self) -> dict[str, t.Any]:
         """Return the arguments of a connection; the name is that of the writer's other way."""
         return self._stack.access(self._stack.write_port)
+
+
+@pytest.mark.parametrize(
+    "count, writers, readers", [(8, "inter 2000ms downinter 500ms", "inter 2000ms"), (40, "inter 2000ms downinter 2500ms", "inter 10000ms")]
+)
+def test_many_proxies_ask_less_often_each(stack: Stack, run_module: Runner, tmp_path: pathlib.Path, count: int, writers: str, readers: str) -> None:
+    ports = {member.name: free_port() for member in stack.cluster.members}
+    rendered = run_module.tasks([proxy_file(stack.cluster, [free_port() for unused in range(5)], postgres_proxy_count=count)])
+    assert rendered.status == 0, rendered.output
+    write(tmp_path, rendered.results[0]["msg"])
+    adapt(stack.cluster, tmp_path / "haproxy.cfg", ports)
+    text = (tmp_path / "haproxy.cfg").read_text()
+    assert re.findall(r"^    default-server (inter .*)$", text, re.MULTILINE) == [writers, readers]
+    assert subprocess.run(["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], capture_output=True, check=False).returncode == 0
 
 
 def test_a_switchover(stack: Stack, run_module: Runner, capsys: pytest.CaptureFixture[str]) -> None:
