@@ -58,7 +58,7 @@ setup-lab: setup ## what the lab needs of this machine (podman and others, by ap
 	$(call step,set-up: system packages for the lab)
 	.ci/system-packages lab
 
-setup-test: setup ## the servers that the integration tests start
+setup-test: setup ## the servers and programs that the tests start
 	$(call step,set-up: system packages for the tests)
 	.ci/system-packages test
 
@@ -91,7 +91,7 @@ sanity: tree ## ansible-test sanity, without ignores
 	cd $(OPS) && HOME=$(W)/home ansible-test sanity --color no --python $$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])') 2>&1 | tee $(W)/sanity.log
 	@if grep -q 'All targets skipped' $(W)/sanity.log; then echo 'sanity tested nothing'; exit 1; fi
 
-unit: setup ## unit tests and meta-tests
+unit: setup-test ## unit tests and meta-tests
 	$(call step,unit tests)
 	pytest -q -p no:cacheprovider -n 2 --dist worksteal tests/unit
 

@@ -197,17 +197,14 @@ def parse_show(
 
 
 def find_unit_file(name: str, folders: t.Sequence[str] = SEARCH_PATH) -> str:
-    """The file that systemd would load a unit from, links resolved; empty if there is none.
+    """The file that systemd would load a unit from, links resolved; empty if there is none."""
+    return next((os.path.realpath(path) for path in unit_file_paths(name, folders) if os.path.exists(path)), "")
 
-    An instance is looked for under its own name first, then under its template's.
-    """
+
+def unit_file_paths(name: str, folders: t.Sequence[str] = SEARCH_PATH) -> list[str]:
+    """Where the file of a unit may lie, strongest first: an instance has its own name, or its template's."""
     stem, at, rest = name.partition("@")
-    for candidate in (name, f"{stem}@.{rest.rpartition('.')[2]}") if at else (name,):
-        for folder in folders:
-            path = posixpath.join(folder, candidate)
-            if os.path.exists(path):
-                return os.path.realpath(path)
-    return ""
+    return [posixpath.join(folder, candidate) for candidate in ((name, f"{stem}@.{rest.rpartition('.')[2]}") if at else (name,)) for folder in folders]
 
 
 def find_drop_ins(name: str, folder: str = SEARCH_PATH[0]) -> frozenset[str]:

@@ -12,6 +12,7 @@ version_added: "0.1.0"
 short_description: Run, enable and mask several systemd units in one call
 description:
   - Reads the state of all units with one C(systemctl show), compares, and does only what is missing.
+  - Where nothing is missing, that is one short command on the host, which needs no Python there.
   - Reads the unit files again (C(daemon-reload)) by itself when a file on disk is newer than, or shadows, what systemd has loaded.
   - Everything that can be known to fail is found before the first unit is touched.
   - A unit that does not start fails the task with the last lines of its journal; values that look like passwords are left out.
