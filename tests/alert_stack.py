@@ -29,6 +29,7 @@ import urllib.request
 import redis
 import yaml
 from monitoring import Receiver, arguments, environment, receiving, relocate
+from certificates import make_self_signed
 from ports import free_port, wait_until_listening
 from postgres_cluster import Cluster, streaming_cluster
 from prometheus_tree import write_tree
@@ -225,11 +226,7 @@ class Stack:
 
     def certify(self, name: str, days: int) -> None:
         """Give a balancer a certificate that is valid for so many days from now."""
-        where = self.folder / name
-        subprocess.run([
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", str(days), "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{where}/tls.key", "-out", f"{where}/tls.crt",
-        ], check=True, capture_output=True)
+        make_self_signed(self.folder / name / "tls.key", self.folder / name / "tls.crt", "localhost", "IP:127.0.0.1", days)
 
     def _ask(self) -> None:
         while not self._asking.wait(0.4):

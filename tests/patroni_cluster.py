@@ -26,6 +26,7 @@ import urllib.request
 import psycopg2
 import waiting
 import yaml
+from certificates import issue, make_authority
 from ports import free_port
 from servers import SENTINEL, newest_postgresql
 
@@ -372,15 +373,8 @@ def arguments_of_processes() -> t.Iterator[set[str]]:
 
 def certificates(folder: pathlib.Path, addresses: t.Sequence[str] = ("127.0.0.1",)) -> None:
     """Make a CA and one certificate for loopback addresses that it has signed."""
-
-    def openssl(*argv: str) -> None:
-        subprocess.run(["openssl", *argv], check=True, capture_output=True, cwd=folder)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt")
-    openssl("req", *key, "-subj", "/CN=member", "-keyout", "member.key", "-out", "member.csr")
-    (folder / "san").write_text(f"subjectAltName={','.join(f'IP:{address}' for address in addresses)}\n")
-    openssl("x509", "-req", "-in", "member.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san", "-out", "member.crt")
+    make_authority(folder)
+    issue(folder, "member", "member", ",".join(f"IP:{address}" for address in addresses))
 
 
 def member_settings(folder: pathlib.Path, member: Member, clients: list[int], settings: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -19,6 +19,7 @@ import typing as t
 
 import redis
 import waiting
+from certificates import make_self_signed
 from ports import free_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -36,7 +37,7 @@ SENTINEL_RULES = "+info +sentinel|master +sentinel|replicas +sentinel|ckquorum +
 def program(name: str) -> str:
     """Return the path of a program that the cluster needs."""
     found = shutil.which(name)
-    assert found, f"{name} is missing; install redis-server and openssl"
+    assert found, f"{name} is missing; install redis-server"
     return found
 
 
@@ -126,9 +127,7 @@ class Cluster:
 
     def _certify(self) -> None:
         """Make a certificate that is its own authority."""
-        argv = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=IP:{HOST}"]
-        files = ["-keyout", str(self.folder / "tls.key"), "-out", str(self.folder / "tls.crt")]
-        subprocess.run([program("openssl"), *argv, *files], check=True, capture_output=True)
+        make_self_signed(self.folder / "tls.key", self.folder / "tls.crt", HOST, f"IP:{HOST}")
 
     def _write(self, daemon: Daemon, lines: t.Iterable[str]) -> Daemon:
         daemon.folder.mkdir()

@@ -21,6 +21,7 @@ import typing as t
 import pytest
 import redis
 import waiting
+from certificates import issue, make_authority
 from conftest import AgeKeys, free_port
 from module_job import ModuleJob, Options, Result
 
@@ -35,7 +36,7 @@ MEMORY_LIMIT = 64 << 20
 def program(name: str) -> str:
     """Return the path of a program that the tests need."""
     found = shutil.which(name)
-    assert found, f"{name} is missing; install redis-server, redis-tools, age, zstd and openssl"
+    assert found, f"{name} is missing; install redis-server, redis-tools, age and zstd"
     return found
 
 
@@ -220,14 +221,8 @@ def restored_keys(result: Result) -> dict[str, int]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A CA and a certificate for localhost."""
     folder = tmp_path_factory.mktemp("tls")
-    commands = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -subj /CN=test-ca -days 2",
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout redis.key -out redis.csr -subj /CN=localhost",
-        "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out redis.crt",
-    )
-    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    for command in commands:
-        subprocess.run([program("openssl"), *command.split()], cwd=folder, check=True, capture_output=True)
+    make_authority(folder)
+    issue(folder, "redis", "localhost", "DNS:localhost,IP:127.0.0.1")
     return folder
 
 

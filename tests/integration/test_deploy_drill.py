@@ -18,6 +18,7 @@ import time
 import typing as t
 
 import pytest
+from certificates import make_self_signed
 from ports import free_port
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -76,12 +77,7 @@ class Stage:
         self.ports = {"good-a": free_port(), second: free_port()}
         self.site = Site(NAME, "127.0.0.1", str(folder / "tls.crt"), free_port())
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={NAME}"]
-            + ["-addext", f"subjectAltName=DNS:{NAME}", "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")],
-            check=True,
-            capture_output=True,
-        )
+        make_self_signed(folder / "tls.key", folder / "tls.crt", NAME, f"DNS:{NAME}")
         old, new = self.ports.values()
         (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, port=self.site.port, old=old, new=new), encoding="utf-8")
 

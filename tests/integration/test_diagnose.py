@@ -35,7 +35,9 @@ def redis_server(tmp_path: pathlib.Path) -> t.Iterator[RedisServer]:
         client = server.client()
         client.set(f"session:{HIDDEN}", "x")
         client.execute_command("DEBUG", "SLEEP", "0.15")
-        client.execute_command("EVAL", f"local until_ = redis.call('TIME')[1] + 2 while redis.call('TIME')[1] + 0 < until_ do end return '{HIDDEN}'", 0)
+        # To a script of Redis 8 the time stands still, but not that of the processor, which Redis 7 does not tell.
+        clock = "local os_ = rawget(_G, 'os') local function now() return os_ and os_.clock() or redis.call('TIME')[1] + 0 end"
+        client.execute_command("EVAL", f"{clock} local until_ = now() + 2 while now() < until_ do end return '{HIDDEN}'", 0)
         yield server
     finally:
         server.stop()

@@ -30,6 +30,7 @@ from ansible_collections.mainstay.ops.plugins.module_utils._release.home import 
 from ansible_collections.mainstay.ops.plugins.module_utils._schedule import metrics as backups
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+QUERIES = ROOT / "roles/prometheus/files/postgres_queries.yml"
 PATHS = sorted((ROOT / "roles/grafana/files/dashboards").glob("*.json"))
 WORDS = frozenset(
     "sum avg min max count by on and or unless ignoring group_left group_right without offset bool rate increase changes histogram_quantile topk clamp_min"
@@ -120,7 +121,7 @@ def stack(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
             "node": cleanup.enter_context(exporter("node")),
             "nginx": cleanup.enter_context(exporter("nginx", [f"--nginx.scrape-uri={status}"])),
             "redis": cleanup.enter_context(exporter("redis", [], {"REDIS_ADDR": f"redis://127.0.0.1:{redis.port}", "REDIS_PASSWORD": redis.password})),
-            "postgres": cleanup.enter_context(exporter("postgres", [], {"DATA_SOURCE_NAME": source})),
+            "postgres": cleanup.enter_context(exporter("postgres", [f"--extend.query-path={QUERIES}"], {"DATA_SOURCE_NAME": source})),
         }
         redis.client().set("a", "b")
         own = Served()
@@ -176,10 +177,14 @@ def test_each_metric_is_served(stack: Stack) -> None:
     application = names_in(ROOT / "tests/fixtures/app/src", r"\"(ledger_[a-z_]+)\"")
     known |= application | {f"{name}_bucket" for name in application}
     known |= names_in(pathlib.Path("/usr/lib/python3/dist-packages/patroni"), r"\bpatroni_[a-z_]+\b")
-    missing = {
-        (where, metric) for where, panel in panels() for target in panel["targets"] for metric in metrics_of(target["expr"]) if metric not in known
+    # Versions name some metrics differently: of what "or" joins, one is enough.
+    dead = {
+        (where, target["expr"])
+        for where, panel in panels()
+        for target in panel["targets"]
+        if not any(metrics_of(choice) <= known for choice in re.split(r"\bor\b", target["expr"]))
     }
-    assert not missing
+    assert not dead
 
 
 def test_each_panel_returns_data(stack: Stack) -> None:

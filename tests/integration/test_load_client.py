@@ -23,6 +23,7 @@ import typing as t
 import urllib.parse
 
 import pytest
+from certificates import make_self_signed
 
 LOAD = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "client" / "load.py"
 NAME = "ledger.lab.test"
@@ -281,30 +282,7 @@ class Certificates:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     folder = tmp_path_factory.mktemp("tls")
     for name in ("site", "other"):
-        subprocess.run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                f"/CN={NAME}",
-                "-addext",
-                f"subjectAltName=DNS:{NAME}",
-                "-keyout",
-                f"{folder}/{name}.key",
-                "-out",
-                f"{folder}/{name}.crt",
-            ],
-            check=True,
-            capture_output=True,
-        )
+        make_self_signed(folder / f"{name}.key", folder / f"{name}.crt", NAME, f"DNS:{NAME}")
     return Certificates(folder / "site.crt", folder / "site.key", folder / "other.crt")
 
 

@@ -21,6 +21,7 @@ import typing as t
 
 import psycopg2
 import pytest
+from certificates import issue, make_authority
 from conftest import Runner, S3Server, as_server_user, free_port, newest_postgresql
 
 from ansible_collections.mainstay.ops.plugins.filter.pgbackrest_conf import pgbackrest_conf
@@ -594,14 +595,8 @@ def tls_s3(s3_server: S3Server, server_root: pathlib.Path) -> t.Iterator[dict[st
     assert shutil.which("nginx"), "nginx is missing; install the package nginx-light"
     folder, port = server_root / "tls", free_port()
     folder.mkdir(mode=0o755)
-
-    def openssl(*argv: str) -> None:
-        subprocess.run(["openssl", *argv], check=True, capture_output=True, cwd=folder)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "s3.key", "-out", "s3.csr")
-    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "s3.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san", "-out", "s3.crt")
+    make_authority(folder)
+    issue(folder, "s3", "localhost", "DNS:localhost,IP:127.0.0.1")
     (folder / "ca.crt").chmod(0o644)
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     (folder / "nginx.conf").write_text(

@@ -143,7 +143,7 @@ def replace(trial: Trial, name: str, old: str, new: str) -> None:
 def test_nothing_to_do(server: Trial) -> None:
     assert server.both() == []
     outcome = server.ensure()
-    assert (outcome.role, outcome.restart) == ("master", []) and outcome.version.startswith("7.")
+    assert (outcome.role, outcome.restart, outcome.version) == ("master", [], server.client().info("server")["redis_version"])
     assert outcome.plain()["seeded"] is True
     assert os.stat(server.folder / "records" / "server.service.json").st_mode & 0o777 == 0o600
 

@@ -18,6 +18,7 @@ import time
 
 import pytest
 import redis
+from certificates import make_self_signed
 from conftest import AgeKeys, Runner, S3Server, free_port
 from module_job import failed
 from processes import children, descendants, marked
@@ -224,11 +225,7 @@ def test_tls_from_end_to_end(job: Job, start_redis: Starter, certificates: pathl
     assert restored_keys(job(**login, state="restored")) == {"db0": 506, "db7": 1}
     assert server.digest == digest
     stranger = tmp_path / "stranger.crt"
-    subprocess.run(
-        [*f"{program('openssl')} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout /dev/null -out".split(), str(stranger)],
-        check=True,
-        capture_output=True,
-    )
+    make_self_signed(tmp_path / "stranger.key", stranger, "x", "DNS:x")
     failed(job(**{**login, "ca_certs": str(stranger)}, max_age="0"), "CERTIFICATE_VERIFY_FAILED")
     failed(job(**{**login, "ca_certs": "/nonexistent"}, max_age="0"), "ca_certs")
     assert job(**{**login, "ca_certs": None, "validate_certs": False}, max_age="0")["changed"]

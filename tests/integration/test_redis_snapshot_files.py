@@ -168,6 +168,7 @@ def test_what_cannot_be_restored_into(
     (programs / "redis-server").chmod(0o755)
     with monkeypatch.context() as patched:
         patched.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        job.edit_manifest(lambda manifest: manifest["source"].update(rdb_magic="REDIS0010"))
         failed(job(**options(data_dir, True)), "the snapshot has RDB version 10; Redis 6.2.14 loads up to 9", "install that version")
         job.edit_manifest(lambda manifest: manifest["source"].update(rdb_magic="REDIS0009"))
         failed(job(**options(data_dir, True)), "Redis 6.2.14 has an AOF that cannot be written from outside", "CONFIG SET")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import secrets
 import signal
 import subprocess
@@ -114,7 +115,8 @@ def test_the_documented_rights_suffice(job: Job, master: RedisServer) -> None:
     login = master.allow("scanner", *RIGHTS, *MORE_RIGHTS)
     taken = job(**login)
     assert (taken["backup"]["method"], taken["backup"]["contents"]["keys"]["db0"]["min"]) == ("scan", 506)
-    assert "psync: this user has no permissions" in taken["warnings"][0].lower() and "bgsave: this user has no permissions" in taken["warnings"][0].lower()
+    # Redis 8 names the user.
+    assert re.search("psync: (this user|user scanner) has no permissions.*bgsave: (this user|user scanner) has no permissions", taken["warnings"][0].lower())
     assert len(taken["warnings"]) == 2 and taken["backup"]["contents"]["acl_users"] and taken["backup"]["contents"]["configuration"]
     login = master.allow("scanner", *RIGHTS)
     taken = job(**login, max_age="0")
@@ -155,7 +157,8 @@ def test_a_table_that_shrinks_meanwhile(start_redis: Starter, tmp_path: pathlib.
         while block := stream.read(1 << 19):
             target.write(block)
             client.eval("for number = 4000, 59999 do redis.call('DEL', 'key:' .. number) end", 0)
-            until(lambda: "table size: 4096" in client.execute_command("DEBUG", "HTSTATS", 0), "the shrinking of the table")
+            # Redis 8 begins as soon as fewer than 8192 are left.
+            until(lambda: re.search("table size: (4096|8192)\n", client.execute_command("DEBUG", "HTSTATS", 0)), "the shrinking of the table")
             target.write(stream.read(1 << 15))
             client.execute_command("DEBUG", "POPULATE", 60_000, "key", 500)
     assert sum(repeated) > 0, "no key came twice, so the test has seen nothing"

@@ -16,6 +16,7 @@ import sys
 import typing as t
 
 import pytest
+from certificates import make_self_signed
 from conftest import HostileS3
 
 from ansible_collections.mainstay.ops.plugins.module_utils._catalog.catalogue import Catalogue
@@ -236,9 +237,7 @@ def test_old_leftovers_of_the_catalogue_are_abandoned(hostile: HostileS3, store:
 
 def test_tls_with_a_certificate_of_its_own(tmp_path: pathlib.Path) -> None:
     pem = tmp_path / "server.pem"
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, "-keyout", pem, "-out", tmp_path / "ca.crt"]
-    subprocess.run(argv, check=True, capture_output=True)
+    make_self_signed(pem, tmp_path / "ca.crt", "127.0.0.1", "IP:127.0.0.1")
     pem.write_text(pem.read_text() + (tmp_path / "ca.crt").read_text())
     with HostileS3(certificate=pem) as server:
         server.buckets = {"backups": {}}

@@ -16,6 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.mainstay.ops.plugins.module_utils._security.report import combine
+from certificates import make_self_signed
 from ports import free_port, wait_until_listening
 from servers import Runner
 
@@ -61,11 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
     """A site with TLS 1.0 and without headers."""
     folder = tmp_path_factory.mktemp("nginx")
     made = Site(free_port(), free_port(), folder / "site.crt")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90", "-subj", "/CN=site.test", "-addext",
-         "subjectAltName=DNS:site.test", "-keyout", folder / "site.key", "-out", made.certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    make_self_signed(folder / "site.key", made.certificate, "site.test", "DNS:site.test", 90)
     (folder / "nginx.conf").write_text(NGINX.format(weak=made.weak, plain=made.plain))
     with subprocess.Popen(["nginx", "-p", folder, "-c", "nginx.conf", "-e", "error.log"], cwd=folder, stderr=subprocess.PIPE) as server:
         try:
