@@ -16,7 +16,7 @@ import typing as t
 import pytest
 import yaml
 from conftest import SENTINEL, Runner, free_port
-from patroni_cluster import Member, PatroniCluster, Process, Writer, certificates, own, patroni_cluster, start_etcd, until
+from patroni_cluster import PATRONI_VERSION, Member, PatroniCluster, Process, Writer, certificates, own, patroni_cluster, start_etcd, until
 
 Result = dict[str, t.Any]
 ROOT_PASSWORD, OTHER = f"{SENTINEL}root", f"{SENTINEL}other"
@@ -184,6 +184,7 @@ def give_login(cluster: PatroniCluster, password: str) -> None:
         os.kill(member.server.process.pid, signal.SIGHUP)
 
 
+@pytest.mark.skipif(not PATRONI_VERSION.startswith("3."), reason="Debian 13's Patroni does not understand its etcd's answers: the role refuses a login there")
 def test_a_running_cluster_goes_on(server_root: pathlib.Path, run_module: Runner) -> None:
     """The login is switched on, and its password changed, under a writer: nobody is demoted, and no row is lost."""
     with patroni_cluster(server_root / "patroni-auth", synchronous_mode=True) as cluster:

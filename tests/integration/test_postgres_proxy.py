@@ -171,10 +171,14 @@ def adapt(cluster: PatroniCluster, path: pathlib.Path, ports: dict[str, int]) ->
 
 def call_back(cluster: PatroniCluster, ports: dict[str, int]) -> None:
     """Let Patroni call the role's script, as the role's template does."""
+    # The checkout may be closed to the user that PostgreSQL runs as.
+    script = cluster.folder / "pooler_reconnect.sh"
+    shutil.copy(ROLES / "postgres_replication/files/pooler_reconnect.sh", script)
+    own(script)
     for member in cluster.members:
         path = member.folder / "patroni.yml"
         settings = yaml.safe_load(path.read_text())
-        command = f"/bin/sh {ROLES}/postgres_replication/files/pooler_reconnect.sh {member.folder} {member.port} {ports[member.name]}"
+        command = f"/bin/sh {script} {member.folder} {member.port} {ports[member.name]}"
         settings["postgresql"]["callbacks"] = {"on_start": command, "on_role_change": command}
         path.write_text(yaml.safe_dump(settings))
         member.server.signal(signal.SIGHUP)

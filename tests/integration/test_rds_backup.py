@@ -186,7 +186,8 @@ def test_a_snapshot_is_proven_by_a_restore(shop: Database) -> None:
     assert (result["status"], result["level"], database["name"], database["tables"], database["rows"]) == ("successful", "restore", "shop", 4, 8)
     assert database["row_counts"] == {"public.customers": 3, "public.orders_1": 2, "public.orders_2": 2, "public.reports": 1}
     assert (database["foreign_keys"], empty["name"], empty["tables"]) == (1, "postgres", 0)
-    assert result["details"]["verify_queries"] == [{**QUERIES[0], "found": "true"}] and result["details"]["server_version"].startswith(f"{newest_postgresql().split('/')[4]}.")
+    assert result["details"]["verify_queries"] == [{**QUERIES[0], "found": "true"}]
+    assert result["details"]["server_version"].startswith(f"{newest_postgresql().split('/')[4]}.")
     assert (result["details"]["rto_met"], result["details"]["rpo_met"]) == (False, True) and "rto_target is missed" in str(made["warnings"])
     assert set(result["phases"]) == {"restore", "connect", "check", "remove"} and result["details"]["rto_seconds"] > 0
     assert shop.trials() == [] and (shop.changes() - before)["rds:DeleteDBInstance"] == 1
