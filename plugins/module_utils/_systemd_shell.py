@@ -45,12 +45,12 @@ def parse_look(names: t.Sequence[str], output: str) -> tuple[Unit, ...]:
 
     Args:
         names: the units that it was made for.
-        output: its standard output.
+        output: its standard output. Ansible gives a command a terminal, which ends lines with CR LF.
 
     Raises:
         MainstayError: something is missing in it.
     """
-    parts = output.split(_PART)
+    parts = output.replace("\r\n", "\n").split(_PART)
     if len(parts) != len(names) + 2:
         raise MainstayError("read the state of the units", f"the answer has {len(parts)} parts instead of {len(names) + 2}")
     shown, resolved = parts[0], iter(parts[1].splitlines())

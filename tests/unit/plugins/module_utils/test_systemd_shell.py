@@ -54,6 +54,7 @@ def test_a_shell_sees_what_the_module_sees(host: tuple[list[str], str, dict[str,
     seen = parse_look(NAMES, output)
     assert [unit.fragment for unit in seen] == [unit.fragment and os.path.realpath(unit.fragment) for unit in units]
     assert [dataclasses.replace(unit, fragment="") for unit in seen] == [dataclasses.replace(unit, fragment="") for unit in units]
+    assert parse_look(NAMES, output.replace("\n", "\r\n")) == seen
     assert [unit.name for unit in seen if unit.unread_drop_in] == ["dropped.service", r"od\x2dd.mount"]
     assert files["app@1.service"].endswith("app@.service") and files["masked.service"] == "/dev/null"
 
